@@ -1,0 +1,55 @@
+"""The errors that a caller can tell apart, split by what the caller can do about them.
+
+    BifrostError
+    ├── SettingsError         a setting, flag or file of settings is wrong: mend it (exit code 2)
+    ├── SourceError           an input can't be read: it is reported, the rest goes on (exit code 3)
+    ├── ModelError
+    │   ├── ModelUnavailable  down, throttled or too slow: the same call may succeed later
+    │   └── ModelRefused      the call itself was refused or the answer is unusable: repeating it won't help
+    ├── WarehouseError        tables can't be read or written
+    └── DeliveryError         a result could not be handed to Slack, MLflow or a file: best effort, recorded
+
+Connectors translate a vendor's errors into these, once, with ``raise … from``. Messages say what was wrong, with
+which value, and what to do.
+"""
+
+
+class BifrostError(Exception):
+    """Base of all errors that this product raises on purpose."""
+
+
+class SettingsError(BifrostError):
+    """A setting, flag or file of settings is wrong."""
+
+
+class SourceError(BifrostError):
+    """An input can't be read; `kind` is one of `records.FILE_STATUSES`."""
+
+    def __init__(self, message: str, *, path: str, kind: str = "unreadable") -> None:
+        super().__init__(message)
+        self.path = path
+        self.kind = kind
+
+
+class ModelError(BifrostError):
+    """A model call failed."""
+
+
+class ModelUnavailable(ModelError):
+    """The model is down, throttled or too slow; `retry_after_s` is what the server asked for, if it did."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ModelRefused(ModelError):
+    """The model refused the call, or its answer is unusable even after one repair."""
+
+
+class WarehouseError(BifrostError):
+    """The warehouse can't be read or written."""
+
+
+class DeliveryError(BifrostError):
+    """A result could not be handed over; the result itself is safe in the warehouse."""

@@ -1,0 +1,62 @@
+"""English and Korean for everything that a person reads: one `t()` over `locales/*.json`."""
+
+import json
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+from bifrost_flow.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[1]
+LANGUAGES = ("en", "ko")
+
+_current: str | None = None
+
+
+@cache
+def _read_locale(language: str) -> dict[str, str]:
+    return json.loads((ROOT / "locales" / f"{language}.json").read_text(encoding="utf-8"))
+
+
+def check_language(language: str) -> str:
+    """Return `language` if there is a locale for it.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if language not in LANGUAGES:
+        raise SettingsError(f"No such language: {language!r}. Choose one of: {', '.join(LANGUAGES)}.")
+    return language
+
+
+def set_language(language: str) -> None:
+    """Make `language` the one that `t` speaks from now on in this process."""
+    global _current
+    _current = check_language(language)
+
+
+def current_language() -> str:
+    """Return the language in force: set explicitly, else `--lang` on the command line, else `BIFROST_LANG`, else English.
+
+    The command line is looked at here, since help texts are made before it is parsed.
+    """
+    if _current:
+        return _current
+    for position, word in enumerate(sys.argv):
+        asked = word.removeprefix("--lang=") if word.startswith("--lang=") else None
+        if word == "--lang":
+            asked = next(iter(sys.argv[position + 1 : position + 2]), None)
+        if asked in LANGUAGES:
+            return asked
+    from_environment = os.environ.get("BIFROST_LANG", "")
+    return from_environment if from_environment in LANGUAGES else "en"
+
+
+def t(key: str, /, *, lang: str | None = None, **values: object) -> str:
+    """Return the text of `key` in `lang` (default: the language in force) with `{name}` placeholders filled.
+
+    Raises:
+        KeyError: the locales have no such key; a test keeps this from happening.
+    """
+    return _read_locale(lang or current_language())[key].format(**values)

@@ -1,0 +1,1 @@
+"""Adapters to what lies outside: sources, models, warehouse, tracking, delivery. No Prefect in here."""

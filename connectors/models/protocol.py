@@ -1,0 +1,54 @@
+"""What a model provider is to the rest of the program."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bifrost_flow.records import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    """Who answers; every field but `context_tokens` is part of the cache key."""
+
+    provider: str  # rules, ollama, …
+    model: str
+    base_url: str  # empty for a provider without one
+    parameters: str  # canonical JSON of what shapes the answer: temperature, seed, …
+    context_tokens: int  # the model's window; prompts are kept within it
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One question about one chunk."""
+
+    system: str
+    user: str
+    schema: dict[str, Any]  # JSON schema of the answer; cited line numbers restricted to those that exist
+    chunk: Chunk  # what the question is about, for providers that don't read prompts
+    language: str
+    max_output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """The text that a model gave, and the provider's own count of tokens."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+
+
+class Provider(Protocol):
+    """A model behind a protocol.
+
+    `complete` and `stream` raise `ModelUnavailable` for what may succeed later and `ModelRefused` for what won't.
+    """
+
+    def describe(self) -> ModelDescription: ...
+
+    async def complete(self, request: ModelRequest) -> ModelReply: ...
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[str]: ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,1 @@
+"""One module a pipeline stage: a thin Prefect task over core and connector."""
