@@ -1,0 +1,62 @@
+"""How far a run is: told by the stages, shown by whoever listens (the command line, a log, nobody)."""
+
+import threading
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Hears what the stages do; called from any thread."""
+
+    def start_stage(self, stage: str, total: int | None) -> None:
+        """A stage begins; `total` is in the unit that `advance` counts, None when it is not known."""
+
+    def advance(self, stage: str, done: int) -> None:
+        """`done` units of the stage are complete now."""
+
+    def end_stage(self, stage: str, summary: str) -> None:
+        """A stage has ended; `summary` is a sentence for a person."""
+
+    def tell(self, message: str) -> None:
+        """Say something that a person should know now, such as which provider was taken."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def start_stage(self, stage: str, total: int | None) -> None:
+        pass
+
+    def advance(self, stage: str, done: int) -> None:
+        pass
+
+    def end_stage(self, stage: str, summary: str) -> None:
+        pass
+
+    def tell(self, message: str) -> None:
+        pass
+
+
+_listener: Progress = Silent()
+_stop = threading.Event()
+
+
+def watch(listener: Progress) -> None:
+    """Send the progress of runs in this process to `listener` from now on."""
+    global _listener
+    _listener = listener
+    _stop.clear()
+
+
+def progress() -> Progress:
+    """Return who listens."""
+    return _listener
+
+
+def request_stop() -> None:
+    """Ask the run in this process to end early and to save what it has (Ctrl-C does)."""
+    _stop.set()
+
+
+def stop_requested() -> bool:
+    """Return whether the run in this process was asked to end early."""
+    return _stop.is_set()

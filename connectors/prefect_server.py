@@ -1,0 +1,265 @@
+"""Prefect servers as processes: find one that is up, or start one of our own beside the reading of logs.
+
+Prefect would start its embedded server by itself, but only when the flow is called, with block registration (6 s on a
+new database) and telemetry. This module starts the same application earlier and leaner. It never imports Prefect: that
+takes over a second, which the server can use.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from bifrost_flow.errors import BifrostError
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 120.0
+DEFAULT_PORT = 4200
+# Prefect's own client and server send usage data unless told otherwise; nothing leaves the machine unasked.
+QUIET_ENVIRONMENT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+# What one run does not need: a UI, block types, schedules, automations, clean-up of other people's runs.
+EMBEDDED_ENVIRONMENT = {
+    **QUIET_ENVIRONMENT,
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_REPOSSESSOR_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+}
+
+
+# The pipe that is its standard input closes when our process ends, however it ends: nothing is left running.
+RUN_UNTIL_ORPHANED = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+import uvicorn.main
+uvicorn.main.main()
+"""
+
+
+class ServerError(BifrostError):
+    """The Prefect server could not be started."""
+
+
+def get_prefect_home() -> Path:
+    """Return the folder of Prefect's profiles and database."""
+    return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
+
+
+def find_configured_url() -> str | None:
+    """Return the API address that the user has configured for Prefect, by its own rules, or None.
+
+    Source: Prefect's order of settings: environment, `.env`, `prefect.toml`, `pyproject.toml`, active profile.
+    """
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    dotenv = Path(".env")
+    if dotenv.is_file():
+        for line in dotenv.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.removeprefix("export ").partition("=")
+            if name.strip() == "PREFECT_API_URL" and value.strip():
+                return value.strip().strip("'\"")
+    local = _read_toml(Path("prefect.toml")) or _read_toml(Path("pyproject.toml")).get("tool", {}).get("prefect", {})
+    if url := local.get("api", {}).get("url"):
+        return str(url)
+    path = os.environ.get("PREFECT_PROFILES_PATH")
+    profiles = _read_toml(Path(path) if path else get_prefect_home() / "profiles.toml")
+    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+    return profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def is_healthy(url: str, *, timeout_s: float = 2.0) -> bool:
+    """Return whether a Prefect API answers at `url`."""
+    # ProxyHandler({}): an HTTP proxy of the environment must not see, or answer for, a server on loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health", timeout=timeout_s) as answer:
+            return answer.status == 200
+    except (OSError, ValueError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptServer:
+    """A local server that `bifrost-flow up` has started and that stays up until `down`."""
+
+    pid: int
+    url: str
+
+    @property
+    def ui_url(self) -> str:
+        return self.url.removesuffix("/api")
+
+
+def _kept_file() -> Path:
+    return get_prefect_home() / "bifrost-server.json"
+
+
+def find_kept_server() -> KeptServer | None:
+    """Return the server that `up` has started, if it still answers."""
+    try:
+        server = KeptServer(**json.loads(_kept_file().read_text(encoding="utf-8")))
+        os.kill(server.pid, 0)
+    except (OSError, ValueError, TypeError):
+        return None
+    return server if is_healthy(server.url) else None
+
+
+def start_kept_server(*, port: int = DEFAULT_PORT, timeout_s: float = START_TIMEOUT_S) -> KeptServer:
+    """Start a local server through Prefect's own background mode and wait until it answers.
+
+    Raises:
+        ServerError: the port is taken, or the server did not come up within `timeout_s` seconds.
+    """
+    environment = {**os.environ, **QUIET_ENVIRONMENT, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--background"]
+    done = subprocess.run(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        # A file, not a pipe: the server inherits it and outlives us, and a pipe would never come to its end.
+        stdout=(output := tempfile.TemporaryFile("w+")),
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode:
+        output.seek(0)
+        raise ServerError(output.read().strip())
+    pid = int((get_prefect_home() / "server.pid").read_text())
+    server = KeptServer(pid=pid, url=f"http://127.0.0.1:{port}/api")
+    deadline = time.monotonic() + timeout_s
+    while not is_healthy(server.url):
+        if time.monotonic() > deadline or not _is_alive(pid):
+            stop_kept_server()
+            raise ServerError(f"The Prefect server on port {port} did not answer within {timeout_s:.0f} s.")
+        time.sleep(0.1)
+    _kept_file().write_text(json.dumps({"pid": pid, "url": server.url}), encoding="utf-8")
+    return server
+
+
+def stop_kept_server() -> bool:
+    """Stop the server that `up` has started; return whether there was one."""
+    pid_file = get_prefect_home() / "server.pid"
+    _kept_file().unlink(missing_ok=True)
+    if not pid_file.exists():
+        return False
+    pid = int(pid_file.read_text() or 0)
+    was_up = bool(pid) and _is_alive(pid)
+    command = [sys.executable, "-m", "prefect", "server", "stop"]
+    subprocess.run(command, env={**os.environ, **QUIET_ENVIRONMENT}, capture_output=True, check=False)
+    deadline = time.monotonic() + 10
+    while was_up and _is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return was_up
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    # A zombie answers to signals: it is dead unless its state says otherwise.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
+
+
+class EmbeddedServer:
+    """A Prefect server for the length of one run, on a free port of the loopback interface.
+
+    Start it first, do other work, then `wait`. It shares Prefect's database with all other local servers, so that the
+    run can be looked at later with `prefect server start`.
+    """
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: IO[bytes] = tempfile.TemporaryFile()
+
+    def start(self) -> None:
+        """Start the process and return at once."""
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", RUN_UNTIL_ORPHANED, "--factory", "prefect.server.api.server:create_app"),
+                *("--host", "127.0.0.1", "--port", str(self._port), "--log-level", "error", "--lifespan", "on"),
+            ],
+            env={**os.environ, **EMBEDDED_ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C in the terminal is for us: the server must live until the run's last word is in its database.
+            start_new_session=True,
+        )
+
+    def wait(self, *, timeout_s: float = START_TIMEOUT_S) -> str:
+        """Wait until the server answers and return its API address.
+
+        Raises:
+            ServerError: it ended, or did not answer within `timeout_s` seconds; with what it printed.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not is_healthy(self.url):
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                self._output.seek(0)
+                printed = self._output.read().decode("utf-8", "replace").strip()[-2000:]
+                self.stop()
+                raise ServerError(f"Prefect's embedded server did not start. It printed:\n{printed}")
+            time.sleep(0.05)
+        return self.url
+
+    def stop(self) -> None:
+        """Stop the process, gently for five seconds."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process = None
+        self._output.close()
+
+
+@contextmanager
+def hold_start_lock() -> Iterator[None]:
+    """Let one process at a time start a server: two that create the same new database at once break each other."""
+    home = get_prefect_home()
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "bifrost-start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
