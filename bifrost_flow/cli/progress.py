@@ -1,0 +1,94 @@
+"""Progress on standard error: live bars in a terminal, plain lines elsewhere."""
+
+import sys
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from bifrost_flow.language import t
+from bifrost_flow.progress import Silent
+
+PLAIN_INTERVAL_S = 10.0
+
+
+class PlainProgress(Silent):
+    """A line at each stage's end, and every ten seconds within a long one."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._told: dict[str, float] = {}
+        self._totals: dict[str, int | None] = {}
+        self._lock = threading.Lock()
+
+    def start_stage(self, stage: str, total: int | None) -> None:
+        with self._lock:
+            self._began[stage] = self._told[stage] = time.monotonic()
+            self._totals[stage] = total
+
+    def advance(self, stage: str, done: int) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._told.get(stage, now) < PLAIN_INTERVAL_S:
+                return
+            self._told[stage] = now
+            total = self._totals.get(stage)
+        self.tell(f"{t(f'stage.{stage}')}: {done:,}" + (f" / {total:,}" if total else ""))
+
+    def end_stage(self, stage: str, summary: str) -> None:
+        took_s = time.monotonic() - self._began.get(stage, time.monotonic())
+        self.tell(f"{t(f'stage.{stage}')}: {summary} ({took_s:.1f} s)")
+
+    def tell(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
+
+
+class LiveProgress(Silent):
+    """A bar for each stage that is under way, and what was told above the bars."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[summary]}", style="dim"),
+            console=console,
+            transient=False,
+        )
+        self._ids: dict[str, TaskID] = {}
+
+    @property
+    def bars(self) -> Progress:
+        return self._bars
+
+    def start_stage(self, stage: str, total: int | None) -> None:
+        self._ids[stage] = self._bars.add_task(t(f"stage.{stage}"), total=total, summary="")
+
+    def advance(self, stage: str, done: int) -> None:
+        if stage in self._ids:
+            self._bars.update(self._ids[stage], completed=done)
+
+    def end_stage(self, stage: str, summary: str) -> None:
+        if stage not in self._ids:
+            return
+        task = self._bars.tasks[self._bars.task_ids.index(self._ids[stage])]
+        total = task.total or 1
+        self._bars.update(self._ids[stage], total=total, completed=total, summary=summary)
+
+    def tell(self, message: str) -> None:
+        self._bars.console.print(message, markup=False, highlight=False)
+
+
+def show_progress(*, quiet: bool) -> tuple[Silent, AbstractContextManager[object]]:
+    """Return who listens, and the context in which it shows, for this terminal or pipe."""
+    if quiet:
+        return Silent(), nullcontext()
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return PlainProgress(), nullcontext()
+    live = LiveProgress(console)
+    return live, live.bars

@@ -1,0 +1,89 @@
+"""The Prefect server that one command of ours runs its flow against."""
+
+import os
+import sys
+from contextlib import ExitStack
+from typing import Self
+
+from bifrost_flow.language import t
+from connectors.prefect_server import (
+    QUIET_ENVIRONMENT,
+    EmbeddedServer,
+    ServerError,
+    find_configured_url,
+    find_kept_server,
+    hold_start_lock,
+    is_healthy,
+)
+
+DRAIN_TIMEOUT_S = 5.0
+# Prefect's own lines are for its servers and workers. Ours are told through `progress`; errors of the run reach the user
+# as our exit message, and the run's log on the server keeps everything.
+CONSOLE_ENVIRONMENT = {
+    **QUIET_ENVIRONMENT,
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+    # What our modules log goes to the run's log on the server.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "bifrost_flow,connectors",
+}
+
+
+class PrefectSession:
+    """A Prefect API for a block: the user's own, one kept warm by `up`, else an embedded one that ends with the block.
+
+    The embedded server comes up in the background: import what the flow needs inside the block, then call `wait` and
+    the flow.
+    """
+
+    def __init__(self) -> None:
+        self._server: EmbeddedServer | None = None
+        self._lock = ExitStack()
+
+    def __enter__(self) -> Self:
+        for name, value in CONSOLE_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if find_configured_url():
+            return self
+        if kept := find_kept_server():
+            os.environ["PREFECT_API_URL"] = kept.url
+            return self
+        self._lock.enter_context(hold_start_lock())
+        self._server = EmbeddedServer()
+        self._server.start()
+        os.environ["PREFECT_API_URL"] = self._server.url
+        return self
+
+    def wait(self) -> None:
+        """Wait until the API answers.
+
+        Raises:
+            ServerError: it does not.
+        """
+        if self._server is not None:
+            self._server.wait()
+            self._lock.close()
+        elif not is_healthy(url := os.environ.get("PREFECT_API_URL") or find_configured_url() or "", timeout_s=10):
+            raise ServerError(t("server.not_answering", url=url))
+
+    def __exit__(self, *exception: object) -> None:
+        if self._server is not None:
+            _send_what_is_queued()
+            self._server.stop()
+            del os.environ["PREFECT_API_URL"]
+        self._lock.close()
+
+
+def _send_what_is_queued() -> None:
+    """Let Prefect's background threads hand the last events and log lines to the server before it stops.
+
+    Task runs are recorded from events: without this the last ones would stay `Running` in the server's database.
+    """
+    if "prefect.events.worker" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=DRAIN_TIMEOUT_S)
