@@ -1,0 +1,198 @@
+"""What every format says of a run, in words: labels, figures, order, and the inputs that gave trouble."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bifrost_flow.language import t
+from bifrost_flow.records import FINDING_STATUSES, SEVERITIES, Finding, LogFile, Problem, Report
+
+# What changed comes first, what is gone last.
+STATUS_ORDER = ("new", "regressed", "recurring", "resolved")
+NEWS = ("new", "regressed")
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An input that could not be read in full, and why."""
+
+    path: str
+    status: str  # one of records.FILE_STATUSES
+    reason: str
+
+
+def order_findings(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings as a reader wants them: what is new first, then by severity, then by occurrences."""
+    return sorted(
+        findings,
+        key=lambda finding: (
+            _rank(STATUS_ORDER, finding.status),
+            -_rank(SEVERITIES, finding.severity),
+            -finding.occurrences,
+            finding.title,
+        ),
+    )
+
+
+def count_statuses(findings: Sequence[Finding]) -> dict[str, int]:
+    """Return how many findings have each status, all statuses being present."""
+    counts = Counter(finding.status for finding in findings)
+    return {status: counts[status] for status in FINDING_STATUSES}
+
+
+def list_news(report: Report) -> list[Finding]:
+    """Return the new and the regressed findings, in order."""
+    return [finding for finding in order_findings(report.findings) if finding.status in NEWS]
+
+
+def split_troubles(report: Report) -> tuple[list[Unread], list[Problem]]:
+    """Return inputs that were not read in full, and whatever else went wrong, each told once."""
+    unread = {
+        file.path: Unread(file.path, file.status, file.error or "")
+        for file in report.files
+        if file.status != "read"
+    }
+    others: list[Problem] = []
+    for problem in report.problems:
+        if problem.subject in unread:
+            if not unread[problem.subject].reason:
+                unread[problem.subject] = Unread(
+                    problem.subject, unread[problem.subject].status, problem.message
+                )
+        elif problem.stage == "ingest":
+            unread[problem.subject] = Unread(problem.subject, "unreadable", problem.message)
+        else:
+            others.append(problem)
+    return list(unread.values()), others
+
+
+def pick_headline(report: Report) -> tuple[str, str]:
+    """Return the one thing to know about the run, and the sentence under it."""
+    news, lang = len(list_news(report)), report.language
+    if news:
+        return t("render.headline.news", lang=lang, count=format_count(news)), t(
+            "render.headline.news_note", lang=lang
+        )
+    if any(finding.status != "resolved" for finding in report.findings):
+        kind = "calm"
+    else:
+        kind = "clean" if report.run.lines else "unread"
+    return t(f"render.headline.{kind}", lang=lang), t(f"render.headline.{kind}_note", lang=lang)
+
+
+def list_run_facts(report: Report) -> list[tuple[str, str]]:
+    """Return label and value of what is worth knowing about a run; values may hold text from outside."""
+    run, lang = report.run, report.language
+    models = dict.fromkeys(
+        f"{f.provider} {f.model}".strip() for f in report.findings if f.status != "resolved"
+    )
+    facts = [
+        ("run_id", run.run_id),
+        ("project", run.project),
+        ("source", run.source),
+        ("status", label("run_status", run.status, lang)),
+        ("started", format_time(run.started_at)),
+        ("duration", format_duration(run.started_at, run.finished_at)),
+        ("model", ", ".join(models) or "–"),
+        (
+            "read",
+            t(
+                "render.fact.read_value",
+                lang=lang,
+                files=format_count(run.files),
+                lines=format_count(run.lines),
+                size=format_size(run.bytes),
+            ),
+        ),
+        (
+            "evidence",
+            t(
+                "render.fact.evidence_value",
+                lang=lang,
+                chunks=format_count(run.chunks),
+                groups=format_count(run.groups),
+            ),
+        ),
+        (
+            "calls",
+            t(
+                "render.fact.calls_value",
+                lang=lang,
+                calls=format_count(run.llm_calls),
+                hits=format_count(run.cache_hits),
+            ),
+        ),
+        (
+            "tokens",
+            t(
+                "render.fact.tokens_value",
+                lang=lang,
+                tokens_in=format_count(run.tokens_in),
+                tokens_out=format_count(run.tokens_out),
+                saved=format_count(run.tokens_saved),
+            ),
+        ),
+        ("cost", format_cost(run.cost_usd)),
+        ("errors", format_count(run.errors)),
+        ("warehouse", report.warehouse),
+    ]
+    return [(t(f"render.fact.{name}", lang=lang), value) for name, value in facts]
+
+
+def label(kind: str, value: str, lang: str) -> str:
+    """Return a word of ours (`kind`: status, severity, category, …) in `lang`; an unknown one as it is."""
+    try:
+        return t(f"render.{kind}.{value}", lang=lang)
+    except KeyError:  # a table written by a newer version may hold words that this one does not know
+        return value
+
+
+def locate(finding: Finding) -> str:
+    """Return `path:line` of the first piece of evidence, or an empty string."""
+    return f"{finding.evidence[0].path}:{finding.evidence[0].line}" if finding.evidence else ""
+
+
+def order_files(files: Sequence[LogFile]) -> list[LogFile]:
+    """Return input files with those that failed first, then the rest by path."""
+    return sorted(files, key=lambda file: (file.outcome != "failed", file.outcome != "unknown", file.path))
+
+
+def format_time(moment: datetime | None) -> str:
+    """Return a time for a person, in UTC, to the minute."""
+    return "–" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def format_duration(start: datetime, end: datetime | None) -> str:
+    """Return the time from `start` to `end` as `1.2 s`, `3 min 04 s` or `2 h 05 min`."""
+    if end is None:
+        return "–"
+    seconds = max((end - start).total_seconds(), 0.0)
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def format_size(count: int) -> str:
+    """Return a number of bytes in decimal units, as in `12.3 MB`."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
+def format_cost(cost_usd: float) -> str:
+    """Return a price in USD with as many digits as are worth reading."""
+    return f"${cost_usd:,.2f}" if cost_usd == 0 or cost_usd >= 1 else f"${cost_usd:.4f}"
+
+
+def format_count(count: int) -> str:
+    """Return a whole number with separators."""
+    return f"{count:,}"
+
+
+def _rank(order: Sequence[str], value: str) -> int:
+    return order.index(value) if value in order else len(order)

@@ -1,0 +1,173 @@
+"""The report as Markdown (CommonMark with GitHub's tables), readable as plain text too."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from bifrost_flow.language import t
+from bifrost_flow.records import Finding, Report
+from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
+from bifrost_flow.render.facts import (
+    count_statuses,
+    format_count,
+    format_time,
+    label,
+    list_run_facts,
+    locate,
+    order_findings,
+    pick_headline,
+    split_troubles,
+)
+
+MAX_QUOTE_CHARS = 2000
+# Signs that mean something in the middle of a line. `<` and `&` become entities: they stay harmless even
+# where a viewer takes raw HTML. The colon of a bare address is escaped so that nothing in a log becomes a
+# link.
+_INLINE = re.compile(r"[\\`*\[\]|~$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<!\S)#|:(?=//)|(?<=www)\.")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_BLOCK_START = re.compile(r"^(\s*)([-+=]|\d{1,9}(?=[.)]))")
+_BACKTICKS = re.compile(r"`+")
+
+
+def render_markdown(report: Report) -> str:
+    """Return the report as Markdown: counts, table, findings with evidence, troubles, facts of the run."""
+    lang, findings = report.language, order_findings(report.findings)
+    headline, note = pick_headline(report)
+    counts = {status: format_count(count) for status, count in count_statuses(findings).items()}
+    parts = [
+        f"# {t('render.title_of', lang=lang, project=escape_inline(report.run.project))}",
+        f"**{headline}** · {t('render.counts', lang=lang, **counts)}",
+        note,
+        f"## {t('render.findings', lang=lang)}",
+        _render_overview(findings, lang) if findings else t("render.no_findings", lang=lang),
+        *(_render_finding(number, finding, lang) for number, finding in enumerate(findings, 1)),
+        *_render_troubles(report),
+        f"## {t('render.run_facts', lang=lang)}",
+        "\n".join(f"- {name}: {escape_inline(value)}" for name, value in list_run_facts(report)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def escape_inline(text: str) -> str:
+    """Return `text` on one line, such that Markdown and HTML take it as plain words."""
+    line = re.sub(r"[&<>]", lambda match: _ENTITIES[match[0]], put_on_one_line(text))
+    return _BLOCK_START.sub(r"\1\\\2", _INLINE.sub(r"\\\g<0>", line))
+
+
+def escape_paragraphs(text: str) -> str:
+    """Return `text` with its line breaks, each line escaped as by `escape_inline`."""
+    lines = [escape_inline(line) for line in make_visible(text).split("\n")]
+    paragraphs = re.split(r"\n{2,}", "\n".join(lines).strip("\n"))
+    return "\n\n".join(paragraph.replace("\n", "\\\n") for paragraph in paragraphs)
+
+
+def fence(text: str) -> str:
+    """Return `text` as a fenced block that nothing in it can close."""
+    ticks = "`" * max(3, 1 + max((len(run) for run in _BACKTICKS.findall(text)), default=0))
+    return f"{ticks}text\n{text}\n{ticks}"
+
+
+def code(text: str) -> str:
+    """Return `text` as a code span, on one line."""
+    line = put_on_one_line(text)
+    ticks = "`" * (1 + max((len(run) for run in _BACKTICKS.findall(line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"
+
+
+def _render_overview(findings: Sequence[Finding], lang: str) -> str:
+    names = ("status", "severity", "category", "title", "occurrences", "where")
+    head = [t(f"render.column.{name}", lang=lang) for name in names]
+    rows = (
+        (
+            label("status", finding.status, lang),
+            label("severity", finding.severity, lang),
+            label("category", finding.category, lang),
+            escape_inline(finding.title),
+            format_count(finding.occurrences),
+            _code_in_table(locate(finding)),
+        )
+        for finding in findings
+    )
+    return _render_table(head, rows)
+
+
+def _render_finding(number: int, finding: Finding, lang: str) -> str:
+    parts = [
+        f"### {number}. {escape_inline(finding.title)}",
+        " · ".join(
+            (
+                f"**{label('status', finding.status, lang)}**",
+                label("severity", finding.severity, lang),
+                label("category", finding.category, lang),
+                t(
+                    "render.page.times_in_files",
+                    lang=lang,
+                    times=format_count(finding.occurrences),
+                    files=format_count(finding.files),
+                ),
+            )
+        ),
+    ]
+    if finding.status == "resolved":
+        parts.append(t("render.resolved_note", lang=lang))
+    texts = ((name, getattr(finding, name).strip()) for name in ("root_cause", "explanation", "suggestion"))
+    parts.extend(
+        f"**{t(f'render.{name}', lang=lang)}**\\\n{escape_paragraphs(text)}" for name, text in texts if text
+    )
+    parts.append(f"**{t('render.evidence', lang=lang)}**")
+    parts.append(_render_evidence(finding) or t("render.no_evidence", lang=lang))
+    if not finding.grounded:
+        parts.append(f"*{t('render.not_grounded', lang=lang)}*")
+    parts.append("\n".join(f"- {name}: {value}" for name, value in _list_finding_facts(finding, lang)))
+    return "\n\n".join(parts)
+
+
+def _render_evidence(finding: Finding) -> str:
+    lines = (
+        f"{put_on_one_line(piece.path)}:{piece.line}: {cut(make_visible(piece.quote), MAX_QUOTE_CHARS)}"
+        for piece in finding.evidence
+    )
+    return fence("\n".join(lines)) if finding.evidence else ""
+
+
+def _list_finding_facts(finding: Finding, lang: str) -> Iterable[tuple[str, str]]:
+    model = escape_inline(f"{finding.provider} {finding.model}")
+    if finding.cached:
+        model += f" ({t('render.cached', lang=lang)})"
+    facts = {
+        "first_seen": format_time(finding.first_seen),
+        "last_seen": format_time(finding.last_seen),
+        "confidence": f"{finding.confidence:.0%}",
+        "explained_by": model,
+        "fingerprint": code(finding.fingerprint),
+    }
+    return ((t(f"render.{name}", lang=lang), value) for name, value in facts.items())
+
+
+def _render_troubles(report: Report) -> list[str]:
+    lang = report.language
+    unread, problems = split_troubles(report)
+    parts = []
+    if unread:
+        head = [t(f"render.column.{name}", lang=lang) for name in ("path", "status", "reason")]
+        rows = (
+            (_code_in_table(file.path), label("file_status", file.status, lang), escape_inline(file.reason))
+            for file in unread
+        )
+        parts += [f"## {t('render.unread', lang=lang)}", _render_table(head, rows)]
+    if problems:
+        lines = (f"- {code(problem.subject)}: {escape_inline(problem.message)}" for problem in problems)
+        parts += [f"## {t('render.problems', lang=lang)}", "\n".join(lines)]
+    return parts
+
+
+def _code_in_table(text: str) -> str:
+    # A bar after a backslash would end the cell in the middle of a code span: such a path goes without one.
+    if not text:
+        return "–"
+    return escape_inline(text) if "|" in text else code(text)
+
+
+def _render_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

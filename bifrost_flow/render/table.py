@@ -1,0 +1,83 @@
+"""The machine-readable formats: JSON and CSV, with the warehouse's column names."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+
+from bifrost_flow.records import Finding, Report
+from bifrost_flow.render.defuse import make_visible
+
+# Harmless in a JSON parser, not on a screen: C1 controls and DEL, zero-width and direction characters,
+# separators that end a line in JavaScript, and halves of surrogate pairs, which UTF-8 can't hold. JSON's
+# escapes keep them exact.
+_UNSAFE_IN_JSON = re.compile(
+    r"[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+# A spreadsheet takes a cell that starts with one of these as a formula (OWASP, "CSV injection"), full-width
+# too.
+_FORMULA = re.compile(r"^[\s\u3000]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]")
+
+CSV_COLUMNS = ("run_id", *(field.name for field in fields(Finding)))
+
+
+def render_json(report: Report) -> str:
+    """Return one JSON object: `run`, `findings`, `files`, `problems`, and their warehouse and language.
+
+    `settings` and `versions` of the run, JSON in the table, are objects here. Times are ISO 8601, UTC, with
+    `Z`.
+    """
+    run_id = {"run_id": report.run.run_id}
+    run = asdict(report.run) | {
+        name: _parse_json(getattr(report.run, name)) for name in ("settings", "versions")
+    }
+    body = {
+        "run": run,
+        "findings": [run_id | asdict(finding) for finding in report.findings],
+        "files": [run_id | asdict(file) for file in report.files],
+        "problems": [asdict(problem) for problem in report.problems],
+        "warehouse": report.warehouse,
+        "language": report.language,
+    }
+    text = json.dumps(body, ensure_ascii=False, indent=2, default=_format_value, allow_nan=False)
+    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+
+
+def render_csv(report: Report) -> str:
+    """Return one row a finding (RFC 4180: quotes doubled, CRLF), with a header.
+
+    The evidence is one cell of `path:line: quote` lines. A cell that a spreadsheet would run as a formula
+    starts with an apostrophe.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for finding in report.findings:
+        evidence = "\n".join(f"{piece.path}:{piece.line}: {piece.quote}" for piece in finding.evidence)
+        values = {"run_id": report.run.run_id} | {name: getattr(finding, name) for name in CSV_COLUMNS[1:]}
+        writer.writerow([_format_cell(value) for value in (values | {"evidence": evidence}).values()])
+    return out.getvalue()
+
+
+def _format_cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    text = make_visible(value) if isinstance(value, str) else str(_format_value(value))
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _format_value(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    raise TypeError(f"No JSON for {type(value).__name__}.")
+
+
+def _parse_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
