@@ -84,9 +84,7 @@ def pick_headline(report: Report) -> tuple[str, str]:
 def list_run_facts(report: Report) -> list[tuple[str, str]]:
     """Return label and value of what is worth knowing about a run; values may hold text from outside."""
     run, lang = report.run, report.language
-    models = dict.fromkeys(
-        f"{f.provider} {f.model}".strip() for f in report.findings if f.status != "resolved"
-    )
+    models = dict.fromkeys(name_model(finding) for finding in report.findings if finding.status != "resolved")
     facts = [
         ("run_id", run.run_id),
         ("project", run.project),
@@ -151,6 +149,24 @@ def label(kind: str, value: str, lang: str) -> str:
 def locate(finding: Finding) -> str:
     """Return `path:line` of the first piece of evidence, or an empty string."""
     return f"{finding.evidence[0].path}:{finding.evidence[0].line}" if finding.evidence else ""
+
+
+def describe_reach(finding: Finding, lang: str) -> str:
+    """Return how often a failure happened, and in how many files."""
+    if finding.occurrences == 1:
+        return t("render.reach.once", lang=lang)
+    return t(
+        f"render.reach.{'one_file' if finding.files == 1 else 'files'}",
+        lang=lang,
+        times=format_count(finding.occurrences),
+        files=format_count(finding.files),
+    )
+
+
+def name_model(finding: Finding) -> str:
+    """Return provider and model of a finding, once where they are the same (`rules`)."""
+    same = not finding.model or finding.model == finding.provider
+    return finding.provider if same else f"{finding.provider} {finding.model}"
 
 
 def order_files(files: Sequence[LogFile]) -> list[LogFile]:

@@ -8,11 +8,13 @@ from bifrost_flow.records import Finding, Report
 from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
 from bifrost_flow.render.facts import (
     count_statuses,
+    describe_reach,
     format_count,
     format_time,
     label,
     list_run_facts,
     locate,
+    name_model,
     order_findings,
     pick_headline,
     split_troubles,
@@ -99,12 +101,7 @@ def _render_finding(number: int, finding: Finding, lang: str) -> str:
                 f"**{label('status', finding.status, lang)}**",
                 label("severity", finding.severity, lang),
                 label("category", finding.category, lang),
-                t(
-                    "render.page.times_in_files",
-                    lang=lang,
-                    times=format_count(finding.occurrences),
-                    files=format_count(finding.files),
-                ),
+                describe_reach(finding, lang),
             )
         ),
     ]
@@ -131,7 +128,7 @@ def _render_evidence(finding: Finding) -> str:
 
 
 def _list_finding_facts(finding: Finding, lang: str) -> Iterable[tuple[str, str]]:
-    model = escape_inline(f"{finding.provider} {finding.model}")
+    model = escape_inline(name_model(finding))
     if finding.cached:
         model += f" ({t('render.cached', lang=lang)})"
     facts = {

@@ -1,0 +1,208 @@
+"""Slack messages in Block Kit: what is new in detail, the rest as counts, within Slack's limits.
+
+Whatever comes from a log or a model goes into `rich_text` elements, which Slack shows letter by letter: there
+is no markup in them that a log could write, and no address becomes a link. Mentions are broken up as well,
+for clients that fall back to markup. Only words and figures of ours are `mrkdwn`.
+
+Limits: https://docs.slack.dev/reference/block-kit/blocks. A message as a whole is refused with
+`msg_blocks_too_long` from some 12,000 characters on, structure included, which is undocumented
+(slackapi/bolt-js issues 2509 and 2867).
+"""
+
+import json
+import re
+
+from bifrost_flow.language import current_language, t
+from bifrost_flow.records import Finding, Report, Run
+from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
+from bifrost_flow.render.facts import (
+    STATUS_ORDER,
+    count_statuses,
+    describe_reach,
+    format_count,
+    format_time,
+    label,
+    list_news,
+    split_troubles,
+)
+
+MAX_BLOCKS = 50
+MAX_HEADER_CHARS = 150
+MAX_MESSAGE_CHARS = 10_000  # of JSON, structure included
+MAX_DETAILED = 10
+MAX_QUOTES = 4
+
+_SIGNS = {"critical": "🔴", "error": "🟠", "warning": "🟡"}
+_MENTION = re.compile(r"<(?=[!@#/]|\w+:)|(?<!\w)@(?=(?:channel|here|everyone)\b)")
+_WORD_JOINER = "\u2060"  # has no width, and keeps what is around it from being read as one token
+
+Block = dict[str, object]
+
+
+def has_news(report: Report) -> bool:
+    """Return whether there is anything to post: a finding that is new, or back."""
+    return bool(list_news(report))
+
+
+def render_slack_blocks(report: Report, report_link: str | None = None) -> list[Block]:
+    """Return the message for a run, at most 50 blocks; `report_link` is an address, or a path to print."""
+    lang, news = report.language, list_news(report)
+    opening = [
+        _header(_pick_header(report, len(news))),
+        _counts(report),
+        _context(_describe_run(report)),
+    ]
+    closing = [*_count_troubles(report), *_link(report_link, lang)]
+    detailed: list[Block] = []
+    for position, finding in enumerate(news):
+        blocks: list[Block] = [{"type": "divider"}, _rich_text(*_describe_finding(finding, lang))]
+        size = len(json.dumps([*opening, *detailed, *blocks, *closing], ensure_ascii=False))
+        if position == MAX_DETAILED or size > MAX_MESSAGE_CHARS:
+            rest = t("render.slack.more", lang=lang, count=format_count(len(news) - position))
+            return [*opening, *detailed, {"type": "divider"}, _context(rest), *closing]
+        detailed += blocks
+    return [*opening, *detailed, *closing]
+
+
+def render_slack_text(report: Report) -> str:
+    """Return the line that notifications and screen readers show instead of the blocks."""
+    counts = {status: format_count(count) for status, count in count_statuses(report.findings).items()}
+    header = _pick_header(report, len(list_news(report)))
+    return escape_mrkdwn(f"{header} ({t('render.counts', lang=report.language, **counts)})")
+
+
+def render_slack_error(run: Run, message: str, language: str | None = None) -> list[Block]:
+    """Return the alert for a run that failed as a whole."""
+    lang = language or current_language()
+    where = f"{put_on_one_line(run.source, 300)} · {format_time(run.started_at)}"
+    return [
+        _header("🚨 " + t("render.slack.header_error", lang=lang, project=run.project)),
+        _rich_text(_preformatted(cut(make_visible(message).strip(), 2500) or "–")),
+        _context(where),
+        _context(t("render.slack.error_hint", lang=lang, run_id=run.run_id), mrkdwn=True),
+    ]
+
+
+def escape_mrkdwn(text: str) -> str:
+    """Return `text` with Slack's three control characters as entities, and broadcast words broken up."""
+    text = make_visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MENTION.sub(rf"\g<0>{_WORD_JOINER}", text)
+
+
+def _pick_header(report: Report, news: int) -> str:
+    lang, project = report.language, report.run.project
+    if news:
+        return t("render.slack.header_news", lang=lang, project=project, count=format_count(news))
+    open_findings = any(finding.status != "resolved" for finding in report.findings)
+    return t(f"render.slack.header_{'calm' if open_findings else 'clean'}", lang=lang, project=project)
+
+
+def _describe_run(report: Report) -> str:
+    run = report.run
+    return t(
+        "render.slack.context",
+        lang=report.language,
+        source=put_on_one_line(run.source, 300),
+        time=format_time(run.started_at),
+        files=format_count(run.files),
+        lines=format_count(run.lines),
+    )
+
+
+def _describe_finding(finding: Finding, lang: str) -> list[Block]:
+    facts = " · ".join(
+        (
+            label("status", finding.status, lang),
+            label("severity", finding.severity, lang),
+            label("category", finding.category, lang),
+            describe_reach(finding, lang),
+        )
+    )
+    sign = _SIGNS.get(finding.severity, "⚪")
+    lines: list[Block] = [
+        _text(f"{sign} {put_on_one_line(finding.title, 200)}", bold=True),
+        _text(f"\n{facts}", italic=True),
+    ]
+    for name in ("root_cause", "suggestion"):
+        if text := put_on_one_line(getattr(finding, name), 400):
+            lines += [_text(f"\n{t(f'render.{name}', lang=lang)}: ", bold=True), _text(text)]
+    if not finding.grounded:
+        lines.append(_text(f"\n⚠ {t('render.not_grounded', lang=lang)}", italic=True))
+    section: Block = {"type": "rich_text_section", "elements": lines}
+    return [section, *([_quote_evidence(finding)] if finding.evidence else [])]
+
+
+def _quote_evidence(finding: Finding) -> Block:
+    quotes = (cut(make_visible(piece.quote).replace("\n", " "), 200) for piece in finding.evidence)
+    lines = (
+        f"{put_on_one_line(piece.path, 160)}:{piece.line}: {quote}"
+        for piece, quote in zip(finding.evidence[:MAX_QUOTES], quotes, strict=False)
+    )
+    return _preformatted("\n".join(lines))
+
+
+def _counts(report: Report) -> Block:
+    counts = count_statuses(report.findings)
+    fields = [
+        {
+            "type": "mrkdwn",
+            "text": f"*{label('status', status, report.language)}*\n{format_count(counts[status])}",
+        }
+        for status in STATUS_ORDER
+    ]
+    return {"type": "section", "fields": fields}
+
+
+def _count_troubles(report: Report) -> list[Block]:
+    unread, problems = split_troubles(report)
+    count = len(unread) + len(problems)
+    text = t("render.slack.unread", lang=report.language, count=format_count(count))
+    return [_context(f"⚠ {text}")] if count else []
+
+
+def _link(link: str | None, lang: str) -> list[Block]:
+    if not link:
+        return []
+    if (
+        not link.startswith(("https://", "http://")) or len(link) > 3000
+    ):  # Slack's limit for a button's address
+        return [_context(t("render.slack.report_at", lang=lang, place=put_on_one_line(link, 1000)))]
+    words = {"type": "plain_text", "text": t("render.slack.open", lang=lang)}
+    return [{"type": "actions", "elements": [{"type": "button", "text": words, "url": link}]}]
+
+
+def _header(text: str) -> Block:
+    words = _break_mentions(put_on_one_line(text, MAX_HEADER_CHARS))
+    return {
+        "type": "header",
+        "text": {"type": "plain_text", "text": words[:MAX_HEADER_CHARS], "emoji": False},
+    }
+
+
+def _context(text: str, *, mrkdwn: bool = False) -> Block:
+    if mrkdwn:
+        return {
+            "type": "context",
+            "elements": [{"type": "mrkdwn", "text": escape_mrkdwn(text), "verbatim": True}],
+        }
+    return {
+        "type": "context",
+        "elements": [{"type": "plain_text", "text": _break_mentions(text), "emoji": False}],
+    }
+
+
+def _rich_text(*elements: Block) -> Block:
+    return {"type": "rich_text", "elements": list(elements)}
+
+
+def _preformatted(text: str) -> Block:
+    return {"type": "rich_text_preformatted", "elements": [_text(text)]}
+
+
+def _text(text: str, **style: bool) -> Block:
+    element: Block = {"type": "text", "text": _break_mentions(text)}
+    return element | {"style": style} if style else element
+
+
+def _break_mentions(text: str) -> str:
+    return _MENTION.sub(rf"\g<0>{_WORD_JOINER}", text)
