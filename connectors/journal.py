@@ -1,0 +1,180 @@
+"""The journal: each answer is on disk the moment it arrives, so that a run that is killed loses none it paid
+for.
+
+`<warehouse>/journal/<run_id>.jsonl`: a first line that says whose it is, then a line a call. At its end a run
+folds its answers into the table `cache` and removes its journal. A run that was killed leaves it, and the
+next run folds it.
+
+Whether a run still lives is told by the lock (`flock`) that it holds on its journal: the kernel drops it with
+the process, however that ends. A line is one `write` without `fsync`: what is written survives SIGKILL, and
+the few seconds that a loss of power may take cost some calls again, whereas a sync for each would slow all of
+them.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bifrost_flow.errors import WarehouseError
+from bifrost_flow.language import t
+from bifrost_flow.records import CachedAnswer, Call
+from connectors.warehouse import Warehouse
+
+Record = TypeVar("Record")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """What a killed run left: its answers, and its calls as far as it wrote them down."""
+
+    run_id: str
+    project: str
+    answers: tuple[CachedAnswer, ...]
+    calls: tuple[Call, ...]
+
+
+class Journal:
+    """The journal of one living run. Threads may append at once.
+
+    Raises:
+        WarehouseError: the file can't be made or written.
+    """
+
+    def __init__(self, warehouse_location: str, run_id: str, *, project: str = "default") -> None:
+        self.run_id = run_id
+        self._guard = threading.Lock()
+        self._path = _journal_folder(warehouse_location) / f"{run_id}.jsonl"
+        # Locked before it gets the name under which other runs look for orphans.
+        unborn = self._path.with_name(f".{run_id}.{uuid.uuid4().hex}.tmp")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(unborn, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._write({"run_id": run_id, "project": project})
+            unborn.rename(self._path)
+        except OSError as error:
+            raise WarehouseError(t("warehouse.no_journal", run_id=run_id, reason=error.strerror)) from error
+
+    def append(self, answer: CachedAnswer | None, call: Call) -> None:
+        """Write down a call, and its answer unless it failed; from then on no end of the process loses them."""
+        try:
+            self._write({"answer": answer and _to_json(answer), "call": _to_json(call)})
+        except OSError as error:
+            raise WarehouseError(
+                t("warehouse.no_journal", run_id=self.run_id, reason=error.strerror)
+            ) from error
+
+    def fold(self, warehouse: Warehouse) -> int:
+        """Put the answers into `cache`, then remove the journal. Returns how many there were.
+
+        Calls are not written: the run knows them all, and `Warehouse.write_calls` takes them.
+        """
+        content = _read(self._handle, self.run_id)
+        warehouse.write_answers(content.answers)
+        self._path.unlink(missing_ok=True)
+        self.close()
+        return len(content.answers)
+
+    def close(self) -> None:
+        """Let go of the journal. Unless it was folded, the next run takes it for an orphan and folds it."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _write(self, line: dict[str, Any]) -> None:
+        content = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        with self._guard:
+            written = os.write(self._handle, content)
+            if written != len(content):
+                # The disk filled up within the line. Close it, so that the next line stands alone.
+                os.write(self._handle, b"\n")
+                raise OSError(28, os.strerror(28))
+
+
+def fold_orphans(warehouse: Warehouse) -> tuple[Orphan, ...]:
+    """Put what killed runs left into `cache` and `llm_calls`, and return it. Journals of living runs are left
+    alone.
+
+    Call it at the start of a run, before the cache is asked. Being killed in here loses nothing either: a
+    journal goes only after its rows are in the tables.
+    """
+    orphans = []
+    for path, handle in _open_orphans(warehouse.location):
+        orphan = _read(handle, path.stem)
+        owner = Warehouse(location=warehouse.location, project=orphan.project)
+        owner.write_answers(orphan.answers)
+        if orphan.calls and not owner.has_calls(orphan.run_id):
+            owner.write_calls(orphan.run_id, orphan.calls)
+        path.unlink(missing_ok=True)
+        orphans.append(orphan)
+    return tuple(orphans)
+
+
+def read_orphans(warehouse_location: str) -> tuple[Orphan, ...]:
+    """Return what killed runs left, without folding it."""
+    return tuple(_read(handle, path.stem) for path, handle in _open_orphans(warehouse_location))
+
+
+def _journal_folder(warehouse_location: str) -> Path:
+    return Path(warehouse_location) / "journal"
+
+
+def _open_orphans(warehouse_location: str) -> Iterator[tuple[Path, int]]:
+    """Yield each journal whose run is dead, locked while the caller looks at it."""
+    for path in sorted(_journal_folder(warehouse_location).glob("*.jsonl")):
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Without a name it was folded by another run between our opening and locking it.
+            if os.fstat(handle).st_nlink:
+                yield path, handle
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(handle)
+
+
+def _read(handle: int, run_id: str) -> Orphan:
+    """Read a journal, passing over lines that were torn by the end of the process or a full disk."""
+    project, answers, calls = "default", [], []
+    with open(os.dup(handle), "rb") as file:  # noqa: PTH123 - a handle, not a path
+        file.seek(0)
+        for number, line in enumerate(file, start=1):
+            try:
+                content = json.loads(line)
+                if "project" in content:
+                    project = str(content["project"])
+                    continue
+                call = _from_json(Call, content["call"], "started_at")
+                answer = content["answer"] and _from_json(CachedAnswer, content["answer"], "created_at")
+            except (ValueError, TypeError, KeyError):
+                _log.warning("Line %d of the journal of run %s is torn and was passed over.", number, run_id)
+                continue
+            calls.append(call)
+            if answer:
+                answers.append(answer)
+    return Orphan(run_id, project, tuple(answers), tuple(calls))
+
+
+def _to_json(record: CachedAnswer | Call) -> dict[str, Any]:
+    values = asdict(record)
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()
+    }
+
+
+def _from_json(kind: Callable[..., Record], values: dict[str, Any], time: str) -> Record:
+    return kind(**{**values, time: datetime.fromisoformat(values[time])})

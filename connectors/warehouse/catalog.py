@@ -1,0 +1,161 @@
+"""Tables, migrations and views: what `sql/` says, brought into a warehouse's folder.
+
+Parquet has no ALTER TABLE, so a migration changes the *columns that tables are read with*: all scripts run,
+in order and in one transaction with their version rows, in a DuckDB in memory, and each table that comes out
+is written as the zero-row `_schema.parquet` that the views unite with the older files by name. See
+docs/decisions/0002-warehouse.md.
+"""
+
+import hashlib
+import json
+import re
+import uuid
+from functools import cache
+from pathlib import Path
+
+import duckdb
+
+from bifrost_flow.errors import WarehouseError
+from bifrost_flow.language import ROOT, t
+from connectors.warehouse.location import MARKER, encode_name, write_whole
+
+# `runs` first: the views of the others ask it which runs are complete.
+TABLES = ("runs", "files", "chunks", "findings", "llm_calls", "metrics", "cache")
+
+SCHEMA_FILE = "_schema.parquet"
+CATALOG = "bifrost.duckdb"
+
+# Old enough for any client that is still in use to open the file.
+_STORAGE_VERSION = "v1.0.0"
+
+
+@cache
+def read_migrations() -> tuple[tuple[int, str], ...]:
+    """Return version and script of each migration, in order."""
+    scripts = sorted((ROOT / "sql" / "migrations").glob("[0-9]*.sql"))
+    return tuple((int(path.name.split("_")[0]), path.read_text(encoding="utf-8")) for path in scripts)
+
+
+@cache
+def read_views() -> dict[str, str]:
+    """Return the views' definitions by name, those of tables first, so that each finds what it builds on.
+
+    A table's name in braces stands for the pattern of its files.
+    """
+    scripts = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "sql" / "views").glob("*.sql")}
+    return {name: scripts[name] for name in (*TABLES, *sorted(scripts.keys() - set(TABLES)))}
+
+
+@cache
+def read_queries(topic: str) -> dict[str, str]:
+    """Return the queries of `sql/queries/<topic>.sql` by the names in their `-- name:` lines."""
+    text = (ROOT / "sql" / "queries" / f"{topic}.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: *(\w+) *$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def table_folder(root: Path, table: str, project: str) -> Path:
+    """Return where the files of a project's rows are."""
+    return root / table if table == "cache" else root / table / f"project={encode_name(project)}"
+
+
+def escape_pattern(path: Path) -> str:
+    """Return `path` such that DuckDB's and Polars' patterns mean exactly it."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def quote_sql(text: str) -> str:
+    """Return `text` as a SQL string. For the folder's name alone, which a view can't take as a parameter."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def render_views(root: Path) -> dict[str, str]:
+    """Return the statements that create the views over the warehouse in `root`, in order."""
+    patterns = {table: quote_sql(f"{escape_pattern(root / table)}/**/*.parquet") for table in TABLES}
+    return {
+        name: re.sub(r"\{(\w+)\}", lambda found: patterns[found.group(1)], script)
+        for name, script in read_views().items()
+    }
+
+
+def refresh_catalog(root: Path, *, writable: bool) -> None:
+    """Bring the tables' columns and `bifrost.duckdb` up to date, if they aren't.
+
+    Several processes may do this at once: each file is replaced whole, and all of them write the same.
+
+    Raises:
+        WarehouseError: a newer version of the program made this warehouse.
+    """
+    recorded = _read_marker(root)
+    version = read_migrations()[-1][0]
+    if recorded.get("schema_version", 0) > version:
+        raise WarehouseError(
+            t("warehouse.newer", location=root, found=recorded["schema_version"], known=version)
+        )
+    views = render_views(root)
+    # Where the folder is and which columns there are is part of what the views say.
+    digest = hashlib.sha256(f"{version}{''.join(views.values())}".encode()).hexdigest()
+    state = {"product": "bifrost-flow", "schema_version": version, "views": f"sha256:{digest}"}
+    if recorded == state and (root / CATALOG).exists():
+        return
+    if not writable:
+        return  # Our own queries don't need the file, and the next run writes it.
+    if recorded.get("schema_version") != version:
+        _write_schemas(root)
+    _write_catalog(root, views)
+    write_whole(root / MARKER, lambda file: file.write(f"{json.dumps(state, indent=2)}\n".encode()))
+
+
+def _read_marker(root: Path) -> dict[str, int]:
+    try:
+        found = json.loads((root / MARKER).read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise WarehouseError(t("warehouse.unusable", location=root / MARKER, reason=error)) from error
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables in `connection` as the newest migration leaves them, all in one transaction."""
+    connection.execute("BEGIN")
+    connection.execute("CREATE TABLE schema_versions (version BIGINT PRIMARY KEY)")
+    for version, script in read_migrations():
+        connection.execute(script)
+        connection.execute("INSERT INTO schema_versions VALUES ($version)", {"version": version})
+    connection.execute("COMMIT")
+
+
+def _write_schemas(root: Path) -> None:
+    with duckdb.connect() as connection:
+        migrate(connection)
+        for table in TABLES:
+            content = connection.table(table)
+            path = root / table / SCHEMA_FILE
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+            content.write_parquet(str(temporary), compression="zstd")
+            temporary.replace(path)
+
+
+def _write_catalog(root: Path, views: dict[str, str]) -> None:
+    """Build `bifrost.duckdb` under another name, so that it is never open for writing where readers look."""
+    temporary = root / f".{CATALOG}.{uuid.uuid4().hex}.tmp"
+    try:
+        with duckdb.connect() as connection:
+            # One footer read for all views instead of one a view.
+            connection.execute("SET parquet_metadata_cache = true")
+            connection.execute(
+                f"ATTACH {quote_sql(str(temporary))} AS built (STORAGE_VERSION '{_STORAGE_VERSION}')"
+            )
+            connection.execute("USE built")
+            for script in views.values():
+                connection.execute(script)
+            connection.execute("USE memory")
+            connection.execute("DETACH built")
+        temporary.replace(root / CATALOG)
+        # A client that wrote to the old file may have left its log behind; it doesn't belong to this one.
+        (root / f"{CATALOG}.wal").unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
+        temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""Records to Parquet and back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bifrost_flow.errors import WarehouseError
+from bifrost_flow.language import t
+from bifrost_flow.records import Evidence, Finding
+from bifrost_flow.status import name_location
+from connectors.warehouse.catalog import SCHEMA_FILE
+from connectors.warehouse.location import translating_os_errors, write_whole
+
+# Columns that aren't a field of the record under the same name.
+_DERIVED: dict[tuple[str, str], Callable[[Any], object]] = {
+    ("chunks", "lines"): lambda chunk: [list(span) for span in chunk.spans],
+    ("files", "location"): lambda file: name_location(file.path, file.job),
+    ("findings", "evidence"): lambda finding: [
+        {"path": line.path, "line": line.line, "quote": line.quote} for line in finding.evidence
+    ],
+}
+
+
+def build_frame(root: Path, table: str, rows: Sequence[object], constants: Mapping[str, str]) -> pl.DataFrame:
+    """Return `rows` with exactly the columns of `table`; `constants` are the same in each row."""
+    schema = pl.scan_parquet(root / table / SCHEMA_FILE, glob=False).collect_schema()
+    columns: dict[str, list[object]] = {}
+    for name in schema:
+        if name in constants:
+            columns[name] = [constants[name]] * len(rows)
+        else:
+            read = _DERIVED.get((table, name))
+            columns[name] = [read(row) if read else getattr(row, name) for row in rows]
+    try:
+        return pl.DataFrame(columns, schema=schema)
+    except UnicodeEncodeError:
+        # A path or a line that isn't UTF-8 comes from Python with lone surrogates, which no table can hold.
+        return pl.DataFrame({name: _mend_text(values) for name, values in columns.items()}, schema=schema)
+
+
+def _mend_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, list):
+        return [_mend_text(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _mend_text(part) for key, part in value.items()}
+    return value
+
+
+def write_frame(root: Path, path: Path, frame: pl.DataFrame) -> None:
+    """Write `frame` as one Parquet file that appears whole.
+
+    Raises:
+        WarehouseError: the disk is full, or the folder can't be written.
+    """
+    content = BytesIO()
+    try:
+        frame.write_parquet(content, compression="zstd")
+    except pl.exceptions.PolarsError as error:
+        raise WarehouseError(t("warehouse.unusable", location=path, reason=error)) from error
+    with translating_os_errors(root):
+        write_whole(path, lambda file: file.write(content.getbuffer()))
+
+
+def restore_finding(row: Mapping[str, Any]) -> Finding:
+    """Return the record of a row of `findings`."""
+    values = {name: row[name] for name in Finding.__slots__}
+    values["evidence"] = tuple(Evidence(**line) for line in row["evidence"] or ())
+    return Finding(**values)

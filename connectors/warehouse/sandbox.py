@@ -1,0 +1,155 @@
+"""SQL that can only read, and only the warehouse.
+
+DuckDB in memory, with the views, shut off from files elsewhere, the network and its own settings. That alone
+still lets `COPY … TO` write *inside* the warehouse, and DuckDB 2.0 takes a COPY in a WITH clause for a
+SELECT: so each statement is also looked at as parsed, and only what is a query throughout is run.
+"""
+
+import json
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from bifrost_flow.errors import WarehouseError
+from bifrost_flow.language import t
+from connectors.warehouse.catalog import escape_pattern, quote_sql, read_views, render_views
+
+# Kinds of node that a parsed query may consist of; COPY_QUERY_NODE, INSERT_QUERY_NODE and the like are not
+# here.
+_QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+
+# They run SQL that is hidden in a string, where the look at the parsed statement can't see it.
+_HIDING_FUNCTIONS = frozenset({"json_execute_serialized_sql", "query"})
+
+# Words of statements that look at the catalogue as a whole.
+_CATALOGUE_WORDS = re.compile(r"\b(show|information_schema|duckdb_\w+|pg_\w+|sqlite_master)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a query gave: names of the columns, DuckDB's names of their types, and the rows."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """Return one dict a row; a column's name that comes twice is numbered."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@contextmanager
+def connect_readonly(root: Path, sql: str) -> Generator[duckdb.DuckDBPyConnection]:
+    """Open a connection that has the views which `sql` names, and can do nothing but read below `root`.
+
+    Creating a view reads the footers of its files, so views that nobody asks for are left out.
+    """
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_persistent_secrets": False,
+            "temp_directory": "",
+        }
+    )
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET parquet_metadata_cache = true")
+        folders = ", ".join(quote_sql(text) for text in sorted({str(root), escape_pattern(root)}))
+        connection.execute(f"SET allowed_directories = [{folders}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        for script in select_views(root, sql):
+            connection.execute(script)
+        yield connection
+    finally:
+        connection.close()
+
+
+def select_views(root: Path, sql: str) -> list[str]:
+    """Return the statements that create the views named in `sql`, and those that these build on, in order."""
+    scripts = render_views(root)
+    if _CATALOGUE_WORDS.search(sql):
+        return list(scripts.values())
+    needed: set[str] = set()
+    texts = [sql]
+    while texts:
+        words = set(re.findall(r"\w+", texts.pop().lower()))
+        found = (words & scripts.keys()) - needed
+        needed |= found
+        texts.extend(re.sub(r"--.*", "", read_views()[name]) for name in found)
+    return [script for name, script in scripts.items() if name in needed]
+
+
+def run_query(root: Path, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
+    """Run one reading statement against the warehouse in `root`; `parameters` fill its `$named` ones.
+
+    Raises:
+        WarehouseError: it isn't one query, or DuckDB refuses it; the message is DuckDB's.
+    """
+    try:
+        with connect_readonly(root, sql) as connection:
+            _check_is_query(connection, sql)
+            connection.execute(sql, dict(parameters) if parameters else None)
+            description = connection.description or []
+            return Rows(
+                columns=_number_repeats([str(column[0]) for column in description]),
+                types=tuple(str(column[1]) for column in description),
+                rows=connection.fetchall(),
+            )
+    except duckdb.Error as error:
+        raise WarehouseError(str(error)) from error
+    except RuntimeError as error:
+        # What DuckDB raises for a query that Ctrl-C interrupted.
+        if "interrupted" in str(error).lower():
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _check_is_query(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise WarehouseError(t("warehouse.one_query", count=len(statements)))
+    if statements[0].type != duckdb.StatementType.SELECT:
+        raise WarehouseError(t("warehouse.read_only", what=statements[0].type.name))
+    row = connection.execute("SELECT CAST(json_serialize_sql($sql) AS VARCHAR)", {"sql": sql}).fetchone()
+    parsed = json.loads(row[0]) if row else {"error": True}
+    if parsed["error"]:
+        raise WarehouseError(parsed.get("error_message", t("warehouse.read_only", what="?")))
+    for found in _walk(parsed):
+        kind, function = str(found.get("type", "")), str(found.get("function_name", "")).lower()
+        if kind.endswith("_NODE") and kind not in _QUERY_NODES:
+            raise WarehouseError(t("warehouse.read_only", what=kind.split("_")[0]))
+        if function in _HIDING_FUNCTIONS:
+            raise WarehouseError(t("warehouse.read_only", what=f"{function}()"))
+
+
+def _walk(value: object) -> Iterator[dict[str, Any]]:
+    """Yield each object in a JSON value, without recursion: a query may nest deeper than Python's stack."""
+    waiting = [value]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, dict):
+            yield current
+            waiting.extend(current.values())
+        elif isinstance(current, list):
+            waiting.extend(current)
+
+
+def _number_repeats(names: Sequence[str]) -> tuple[str, ...]:
+    """Return `names` such that none comes twice: `a, a` becomes `a, a_1`."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        unique, count = name, 0
+        while unique in taken:
+            count += 1
+            unique = f"{name}_{count}"
+        taken.add(unique)
+        result.append(unique)
+    return tuple(result)

@@ -1,0 +1,138 @@
+"""Rows in, rows out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bifrost_flow.errors import WarehouseError
+from bifrost_flow.language import t
+from bifrost_flow.records import CachedAnswer, Call, Chunk, Finding, LogFile, Run, new_run_id
+from bifrost_flow.status import PastFinding
+from connectors.warehouse.catalog import TABLES, read_queries, refresh_catalog, table_folder
+from connectors.warehouse.location import encode_name, prepare_folder, resolve_location, translating_os_errors
+from connectors.warehouse.sandbox import Rows, run_query
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number of a run; a row of `metrics`."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warehouse:
+    """A folder of tables, as one project sees it.
+
+    Each `write_` makes one Parquet file named for the run, so that writing the same run again (a retry)
+    replaces its rows instead of doubling them. Write the run's own row last: only then do the views show the
+    others.
+    """
+
+    location: str
+    project: str
+
+    @classmethod
+    def open(cls, location: str, *, project: str = "default", create: bool = True) -> "Warehouse":
+        """Open the warehouse in the folder `location`, made here if need be.
+
+        With `create=False` nothing is made, and a folder that can't be written will do.
+
+        Raises:
+            WarehouseError: there is none, the place is taken by something else, or it can't be written.
+        """
+        root = resolve_location(location)
+        prepare_folder(root, TABLES, create=create)
+        with translating_os_errors(root):
+            try:
+                refresh_catalog(root, writable=create)
+            except PermissionError:
+                if create:
+                    raise
+        return cls(location=str(root), project=project)
+
+    def write_run(self, run: Run) -> None:
+        """Write the run's own row, after all its others: from now on the views show it."""
+        if run.project != self.project:
+            raise WarehouseError(t("warehouse.other_project", found=run.project, project=self.project))
+        self._write("runs", run.run_id, [run])
+
+    def write_files(self, run_id: str, files: Sequence[LogFile]) -> None:
+        """Write the input files of a run."""
+        self._write("files", run_id, files)
+
+    def write_chunks(self, run_id: str, chunks: Sequence[Chunk]) -> None:
+        """Write the evidence of a run."""
+        self._write("chunks", run_id, chunks)
+
+    def write_findings(self, run_id: str, findings: Sequence[Finding]) -> None:
+        """Write the findings of a run, resolved ones included."""
+        self._write("findings", run_id, findings)
+
+    def write_calls(self, run_id: str, calls: Sequence[Call]) -> None:
+        """Write the model calls of a run."""
+        self._write("llm_calls", run_id, calls)
+
+    def write_metrics(self, run_id: str, metrics: Sequence[tuple[str, float, str]]) -> None:
+        """Write numbers of a run, each as name, value and unit."""
+        self._write("metrics", run_id, [Metric(*metric) for metric in metrics])
+
+    def write_answers(self, answers: Sequence[CachedAnswer]) -> None:
+        """Add answers to the cache that all projects share."""
+        if answers:
+            self._write("cache", new_run_id(), answers)
+
+    def has_calls(self, run_id: str) -> bool:
+        """Tell whether `write_calls` was done for a run of this project."""
+        return self._file("llm_calls", run_id).exists()
+
+    def find_answers(self, keys: Sequence[str]) -> dict[str, CachedAnswer]:
+        """Return the cached answers for `keys`, by key; the newest of several. One query for all."""
+        if not keys:
+            return {}
+        found = self._run("cache", "find_answers", {"keys": list(dict.fromkeys(keys))})
+        return {row[0]: CachedAnswer(*row) for row in found.rows}
+
+    def read_history(self) -> dict[str, PastFinding]:
+        """Return what earlier runs of this project found, by fingerprint, for `status.assign_statuses`."""
+        from connectors.warehouse.rows import restore_finding
+
+        parameters = {"project": self.project}
+        latest = {
+            row["fingerprint"]: restore_finding(row)
+            for row in self._run("history", "read_open_findings", parameters).as_dicts()
+        }
+        return {
+            fingerprint: PastFinding(first_seen, last_seen, latest.get(fingerprint), frozenset(locations))
+            for fingerprint, first_seen, last_seen, locations in self._run(
+                "history", "read_fingerprints", parameters
+            ).rows
+        }
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
+        """Run one reading statement over the tables and views; `parameters` fill its `$named` ones.
+
+        Raises:
+            WarehouseError: it isn't one query, or DuckDB refuses it; the message is DuckDB's.
+        """
+        return run_query(Path(self.location), sql, parameters)
+
+    def query_named(self, topic: str, name: str, parameters: Mapping[str, object] | None = None) -> Rows:
+        """Run the query `name` of `sql/queries/<topic>.sql`."""
+        return self.query(read_queries(topic)[name], parameters)
+
+    def _run(self, topic: str, name: str, parameters: Mapping[str, object]) -> Rows:
+        return self.query_named(topic, name, parameters)
+
+    def _file(self, table: str, name: str) -> Path:
+        return table_folder(Path(self.location), table, self.project) / f"{encode_name(name)}.parquet"
+
+    def _write(self, table: str, name: str, rows: Sequence[object]) -> None:
+        # Polars isn't needed to read, and takes a while to import.
+        from connectors.warehouse.rows import build_frame, write_frame
+
+        root = Path(self.location)
+        frame = build_frame(root, table, rows, {"run_id": name, "project": self.project})
+        write_frame(root, self._file(table, name), frame)
