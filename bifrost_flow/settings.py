@@ -127,6 +127,7 @@ class MLflowSettings(Section):
     enabled: bool = _described("mlflow.enabled", True)
     tracking_uri: str | None = _described("mlflow.tracking_uri")
     experiment: str = _described("mlflow.experiment", "bifrost-flow", min_length=1)
+    timeout: float = _described("mlflow.timeout", 30.0, gt=0)
 
 
 class ModelPrice(Section):
