@@ -1,0 +1,75 @@
+"""`extract`, `events` and `filter`: the evidence stage alone, without Prefect or a model."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from bifrost_flow.language import t
+from bifrost_flow.records import Chunk, Problem
+
+Paths = Annotated[list[str], typer.Argument(metavar="PATH…", help=t("evidence.paths"), show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command("extract", help=t("evidence.extract.help"))(extract)
+
+
+def report_problems(problems: list[Problem]) -> None:
+    """Write a line for each problem to standard error."""
+    for problem in problems:
+        sys.stderr.write(problem.message + "\n")
+
+
+def render_chunk(chunk: Chunk) -> str:
+    """Return the JSON line of a chunk, in the shape that other programs rely on."""
+    shape = {
+        "path": chunk.path,
+        "rank": chunk.rank,
+        "lines": [list(span) for span in chunk.spans],
+        "line_start": chunk.line_start,
+        "line_end": chunk.line_end,
+        "severity": chunk.severity,
+        "category": chunk.category,
+        "score": chunk.score,
+        "fingerprint": chunk.fingerprint,
+        "tokens": chunk.tokens,
+        "text": chunk.text,
+    }
+    return json.dumps(shape, ensure_ascii=False)
+
+
+def extract(
+    paths: Paths,
+    budget_tokens: Annotated[int, typer.Option("--budget-tokens", min=50, help=t("evidence.budget"))] = 2000,
+    output: Annotated[str, typer.Option("--format", help=t("evidence.format"))] = "text",
+) -> None:
+    """Print the lines of each log that tell why it failed."""
+    if output not in ("jsonl", "text"):
+        raise typer.BadParameter(
+            t("evidence.bad_format", value=output, choices="jsonl, text"), param_hint="--format"
+        )
+    from connectors.extraction import extract_evidence
+    from connectors.sources import find_sources, remove_spooled
+
+    sources, _, problems = find_sources(paths)
+    try:
+        for evidence in extract_evidence(sources, budget_tokens=budget_tokens):
+            if evidence.file.error:
+                problems.append(Problem("ingest", evidence.file.path, evidence.file.error))
+            for chunk in evidence.chunks:
+                if output == "jsonl":
+                    print(render_chunk(chunk))
+                else:
+                    print(
+                        f"== {chunk.path}:{chunk.line_start}-{chunk.line_end}  {chunk.category}  {chunk.score}"
+                    )
+                    for number, line in zip(chunk.line_numbers(), chunk.text.split("\n"), strict=False):
+                        print(f"{number:>7}  {line}")
+    finally:
+        remove_spooled(sources)
+    report_problems(problems)
+    if problems:
+        raise typer.Exit(3)

@@ -1,0 +1,114 @@
+"""What failure looks like: the words that make a line a candidate, and how strongly each shape speaks of a cause.
+
+The weights order lines within a file; they have no meaning beyond that. A shape stands here because tools of a kind
+print it (compilers, test runners, package managers, shells), never because one log has it.
+"""
+
+import re
+from dataclasses import dataclass
+
+# Literal words looked for in every line, ASCII case folded. All that follows is done on lines that hold one of them.
+NEEDLES = (
+    "error", "fail", "fatal", "exception", "traceback", "panic", "abort", "cannot", "can't", "could not", "couldn't",
+    "undefined", "no such", "not found", "unable", "denied", "timeout", "timed out", "not ok", "broken", "invalid",
+    "killed", "conflict", "refused", "mismatch", "unexpected", "missing", "unknown", "incorrect", "crash",
+    "segmentation", "violation", "assert", "unresolved", "reject", "expected", "unsupported", "not match", "no match",
+    "does not", "doesn't", "did not", "is not", "isn't", "not in scope", "no space", "out of memory", "overflow",
+    "must be", "unauthorized", "forbidden", "exited with", "exit code", "exit status", "exited ", "canceled",
+    "cancelled", "shutdown", "dirty", "problem", "bug:", "warn", "no files", "not available", "unavailable",
+    "duplicate", "illegal", "deadlock", "leak", "corrupt", "malformed", "reset by peer", "no rule", "too long",
+    "e   ", "____", "[-]", "!!!!", "returned non-zero", "npm err", "status 4", "status 5", "[404]", "[err", "deprecated",
+    "redeclared", "not provided", "not installed", "not exist", "nonexistent", "core dumped", "oom", "sigsegv",
+    "●", "✗", "✖", "✘", "×", "❌", "⨯", "##[", "[e]", "<<<", "--- ", "***", "===", "travis_time", "section_start",
+    "would reformat", "needs to", "please ", "differ", "regression", "unused", "required", "unrecognized", "terminated",
+    "stopped", "bad ", "wrong", "unmet", "incompatible", "outdated", "not up to date", "not formatted", "out of date",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A shape of line: `pattern` in Python's syntax, without look-around."""
+
+    name: str
+    weight: float
+    pattern: str
+
+
+# The heaviest that matches counts, except that `MUTED` and `ECHO` overrule all.
+SHAPES = (
+    Shape("sanitizer", 100, r"(?:ERROR|WARNING): (?:Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error: |\bBUG: |KASAN: |Kernel panic|UBSAN: |KMSAN: |KCSAN: |INFO: task hung|general protection fault|WARNING: (?:possible|suspicious|at |bad unlock|kmalloc)|INFO: (?:task|rcu)"),
+    Shape("diagnostic", 96, r"^.{0,40}?[^\s:'\"]+\.[A-Za-z][A-Za-z0-9+]{0,9}[:(]\[?[0-9]+(?:[:,. ]+[0-9]+)*[\])]?:? ?:?(?: -)? ?(?:fatal |internal compiler |syntax |parse |type )?[Ee]rror(?: [A-Z]{1,5}[0-9]{2,5})?(?: ?:|$| in )|^(?:\[?error\]?)\[[A-Z]{1,3}[0-9]{2,5}\]:?|^\s*error (?:TS|CS|FS|BC|MSB|NU|LNK|C)[0-9]{3,5}:|^\[ERROR\] .*\.(?:java|kt|scala|groovy):\[?[0-9]+|^e: .*\.kts?:|^CMake Error"),
+    Shape("test_fail", 95, r"^\s*_{3,} .+ _{3,}$|^\s*--- FAIL: |<<< (?:FAILURE|ERROR)!|\*\*\* FAILED( \*\*\*)?|^\s*not ok [0-9]+(?: -)? [^#]*$|^(?:FAIL|ERROR): .+\(|^(?:FAIL|ERROR): \w+|\.\.\. (?:FAIL|ERROR|FAILED)$|^\s*● ..|TEST-UNEXPECTED-[A-Z]+|^[\w.$/\[\](), >:-]+ FAILED$|^test .+ \.\.\. FAILED$|^(?:FAILED|ERROR) [\w./\\-]+(?:::|\.py)|^---- .+ stdout ----$|\(FAILED - [0-9]+\)|^\s*\[ *FAILED *\] \w|^\s*Testcase: .+(?:FAILED|Caused an ERROR)|^\s*\[-\] |^.*\.(?:py|rb|js|ts|php|rs|go)(?:::|:[0-9]).* FAILED|^Failed test |\*\*\*(?:Failed|Exception|Timeout)|^(?:FAIL|FAILED)[ :\t]+\S+|^\s*(?:x|✗|✖|✘|×) ...$|^\s*[^\s|]{2,} +FAIL(?:ED)?:"),
+    Shape("raise", 92, r"^\s*(?:E {1,8})?(?:[A-Za-z_][\w]*[.$:]{1,2})*[A-Z]\w*(?:Error|Exception|Failure|Warning|Exit|Interrupt|Timeout|Fault|NotFound)(?: \([^)]*\))?(?::|$| - )|^Traceback \(most recent call|panicked at|^panic: |Uncaught |Unhandled|^Exception in thread|^Caused by: |^thread '.*' panicked|^\*\* \(\w+|^fatal error: |goroutine [0-9]+ \[running|^E {2,}\S|^signal\(error|^\s*Error: ...|^(?:Fatal|Parse) error: |PHP Fatal"),
+    Shape("native_crash", 92, r"[Ss]egmentation [Ff]ault|SIGSEGV|SIGABRT|SIGBUS|SIGILL|core dumped|[Aa]ssertion .*failed|[Dd]ouble free|corrupted size|stack smashing|Out of memory|OutOfMemory|[Oo]ut of memory|OOMKilled|oom-kill|No space left|DEADLYSIGNAL|heap-buffer-overflow|terminate called"),
+    Shape("fatal", 84, r"^(?:.*[:\]] )?(?i:fatal|critical)[:!]|^\s*(?i:error|err)(?: [A-Z]*[0-9]+)?: |(?:^|[\s\[(|])(?:FATAL|CRITICAL)(?:[\s\]:)]|$)|^\s*\[?(?:ERROR|Error|error|ERR)\]?[ :|]|^E: |^npm ERR! (?:code|[A-Z4]|missing|notarget)|^error(?:\x1b|:)|^!+ |^\S+: (?i:error|fatal)(?: error)?: |^\s*[0-9]+:[0-9]+ +(?:error|✖)|: error: |(?:^|\s)error +[A-Z][a-z]|^.{0,40}##\[error\]|^Error in |^::error|^✖ |ERROR in |^E/"),
+    Shape("cause_phrase", 70, r"undefined reference|unresolved (?:external|import|reference)|cannot find -l|No such file or directory|[Cc]ommand not found|: not found$|[Pp]ermission denied|[Cc]ould not (?:find|resolve|open|connect|load|read|be |determine|create|compile|transfer|parse|install|locate)|[Cc]ouldn't |[Uu]nable to |[Cc]annot (?:find|open|access|resolve|connect|load|allocate|import|read|create|be |stat|execute|use)|[Cc]onnection (?:refused|reset|timed out)|timed out|[Nn]o (?:matching|match|acceptable|rule|module named|package|such|version|files? |.+ found)|out of sync|unknown (?:option|flag|command|type|revision|key|argument|instruction)|[Ii]nvalid (?:option|argument|value|syntax|configuration|character)|flag provided but|not in scope|does not (?:exist|match|support|compile)|doesn't exist|[Uu]nrecognized|manifest unknown|rate limit|[Aa]uthentication failed|[Uu]nauthorized|403 Forbidden|404 Not Found|[Uu]nsupported|[Mm]ismatch|redeclared|[Ff]ailed asserting|[Aa]ssert(?:ion)?(?:Error|Failed)?\b|[Mm]issing |[Rr]equired |[Ff]ailed to |[Cc]onflict|is not (?:defined|a function|recognized|found|installed|available|supported|allowed|valid|assignable|compatible|up to date)|not available|[Oo]verfull|Bad file|has no attribute|would reformat|not formatted|dirty$|shutdown signal|operation was canceled|[Rr]egression"),
+    Shape("count", 58, r"^.*(?:^|[^0-9.])[1-9][0-9]* (?:of [0-9]+ )?(?:\w+ )?(?i:failed|failures?|errors?|failing|broken|problems?)\b|(?i:fail(?:ed|ures)?|errors?)(?: tests?)?[:=] ?[1-9]|^.{0,20}FAILED(?: \(|$)|(?i:failures?|failed (?:tests?|examples|scenarios)|tests? in error|there (?:was|were) [1-9][0-9]* (?:fail|err)\w+):|short test summary|FAILURES!|Test(?:s)? (?:run )?[Ff]ailed|^=+ .*(?:FAILURES|ERRORS)|Detected [1-9]"),
+    Shape("word", 40, r"(?:^|[^\w/.-])(?:ERROR|FAIL|FAILED|FAILURE|Failure|FATAL|Fatal|Failed|Exception)(?:$|[^\w/.-])|\w(?:Error|Exception)\b|(?:^|[\s\[(|:])(?:error|failed|failure|fatal|aborted|crashed|killed|exception)(?:$|[\s\]):,.!])|Killed|Aborted|[Tt]imeout|\[(?:404|500)\]"),
+    Shape("hint", 18, r"(?i)expected|actual|missing|invalid|unknown|incorrect|unexpected|problem|please |differ|broken|wrong|must be|not ok|[✗✖✘×❌⨯]"),
+    Shape("warning", 6, r"(?i)warn|deprecat"),
+)  # fmt: skip
+
+# Lines that report the end of something that failed before: consequences, not causes.
+ECHO = (
+    r"(?i)exited with (?:code |status )?-?[1-9]|exit(?:ed)?(?: with)?(?: non-?zero)?(?: exit)? (?:code|status):?(?: of)? ?\(?-?[1-9]|exit status [1-9]|returned (?:a )?non-?zero"
+    r"|^(?:.*: )?(?:g?make|ninja|mingw32-make)(?:\[[0-9]+\])?: (?:\*\*\*|build stopped|subcommand failed)|recipe for target|returned exit code [1-9]|returned [1-9][0-9]* *$|InvocationError"
+    r"|^\s*(?:\[(?:ERROR|INFO)\] )?BUILD (?:FAILED|FAILURE|ABORTED)|FAILURE: Build failed with an exception|command .+ (?:failed|exited)|ERR! Exit status|ERR! errno|ERR! (?:A complete log|This is probably|Failed at|Test failed)"
+    r"|marked build as failure|Finished: (?:FAILURE|UNSTABLE|ABORTED)|^\s*Result: FAIL|Error [0-9]+(?: \(ignored\))?$|Failed to execute goal|Your build (?:exited|has been stopped)"
+    r"|Bad exit status|Child return code was: [1-9]|Script failed|ELIFECYCLE|commands failed|^error Command failed|error: Recipe|^Error: Process completed|Execution failed for task|test result: FAILED|error: test failed|could not compile .* due to"
+    r"|Re-run Maven|To see the full stack trace|For more information about the errors|After correcting the problems|\[Help [0-9]\]|Run with --(?:stacktrace|info|debug|scan)"
+)
+# Lines that hold failure's words but report none.
+MUTED = (
+    r"(?i:(?:^|[^0-9.,])0 (?:\w+ )?(?:errors?|failed|failures?|failing|problems?|warnings?, 0 errors?)\b(?:[^\w]+0 \w+)*[^1-9]*$|(?:fail(?:ed|ures?|)|errors?)[:=] ?0(?:[^0-9.].*(?:errors?|failures?)[:=] ?0)?[^1-9]*$)"
+    r"|(?i:\b(?:no|without|ignore|ignoring|allow|allowed) (?:errors?|failures?|problems|issues)\b|-Werror|-W(?:no-)?error|--(?:no-)?fail|fail-?fast|--exit-zero|\|\| (?:exit|true|:|echo|travis)|set -e\b|error_?log\b|log_?errors?|on[_-]error|error[_-]?handl)"
+    r"|^\s*\+{1,4} .{0,30}(?:if|echo|\[\[|test|set|export|trap) |^\s*(?:✓|√|✔|ok |PASS(?:ED)?\b|\[OK\]|\[ *(?:OK|PASSED) *\]|=== RUN|=== PAUSE|=== CONT|--- PASS|--- SKIP|\[PASS\])|\.\.\. ?(?:ok|passed|yes|no|skipped|ignored|PASS(?:ED)?|none needed)(?: \(.{0,40}\))?\.?$| PASSED(?: *\[ *[0-9]+%\])?$| PASSED(?: in .{0,20})?$"
+    r"|^(?:Get|Hit|Ign|Fetched|Selecting|Preparing|Unpacking|Setting up|Downloading|Installing|Collecting|Requirement already|Using|Compiling|Downloaded|Fetching|Cloning|Adding|Progress|Resolving|Extracting|Copying|adding|copying|creating|removing|Created|inflating|Checking|checking|Building|Linking)[: ].*$"
+    r"|^\s*(?:x|a|r|create mode [0-9]+|rename|inflating:|\[new (?:branch|tag)\]|\* \[new (?:branch|tag)\]) |^remote: |^ \* branch|^(?:gcc|cc|g\+\+|clang|clang\+\+|libtool|ar|ld|c\+\+|cl|rustc|javac|ccache) .{40,}|^\[INFO\] |^(?:export|declare|env|ENV|ARG|alias) |^\s*(?:npm|yarn) [wW][aA][rR][nN]|^\s*[A-Z_]{3,40}=|^\s*\S+ \.. \S*(?:ok|yes|no)$|# (?i:skip|todo)"
+    r"|^\s*at |^\s*File \"|^\s*\w+\s+[0-9]+ .*passed.{0,40}[^1-9]$"
+)
+# Where a command starts, and where its failure is told.
+STEP_START = r"^travis_time:start|travis_fold:start|^##\[group\]Run |^##\[section\]Starting|^section_start:|^\$ |^~~~ |^--- [^F]|^\+\+\+ "
+STEP_FAIL = (
+    r"^The command \".+\" (?:exited with [1-9]|failed)|##\[error\](?:Process completed with exit code [1-9]|.*(?:failed with exit code|exited with code) ?'?[1-9])|Build step '.+' marked build as failure"
+    r"|^ERROR: Job failed|ERROR: script returned exit code [1-9]|^🚨 Error: The command exited with status [1-9]|Bash exited with code '[1-9]|^Exited with code (?:exit status )?[1-9]|RPM build errors:|##\[error\]The (?:operation was canceled|job running)"
+    r"|Your build has been stopped|^Command exited with non-zero status"
+)
+
+_CLASSES = {"w": "0-9A-Za-z_", "s": r" \t\r\n\f\v", "d": "0-9"}
+
+
+def to_polars(pattern: str) -> str:
+    r"""Return `pattern` with its classes and `\b` in ASCII: the engine is several times faster and smaller with these."""
+    out: list[str] = []
+    inside = False
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        pair = pattern[at : at + 2]
+        if char == "\\":
+            name = pair[1:]
+            if name in _CLASSES:
+                out.append(_CLASSES[name] if inside else f"[{_CLASSES[name]}]")
+            elif name.lower() in _CLASSES:
+                out.append(f"[^{_CLASSES[name.lower()]}]")
+            else:
+                out.append(r"(?-u:\b)" if pair == r"\b" and not inside else pair)
+            at += 2
+            continue
+        if char == "[" and not inside:
+            inside = True
+            if pattern[at + 1 : at + 2] == "]":
+                out.append("[")
+                at += 1
+                char = "]"
+        elif char == "]" and inside:
+            inside = False
+        out.append(char)
+        at += 1
+    return "".join(out)
+
+
+def to_python(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern of this module for Python."""
+    return re.compile(pattern, re.ASCII)

@@ -1,0 +1,40 @@
+"""Make lines readable: strip terminal escapes, progress bars and what CI systems put in front of a line.
+
+Patterns are written in the syntax that Python's `re` and Polars' regex engine share, so that the same rule serves one
+line and a whole column.
+"""
+
+import re
+
+import polars as pl
+
+# CSI sequences, OSC strings (Buildkite's timestamps travel in these: ESC _ bk;t=… BEL), single escapes, other controls.
+ESCAPES = (
+    "\x1b\\[[0-9;:?<=>]*[ -/]*[@-~]|\x1b[\\]_P^X][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[()][0-9A-B]|\x1b[ -~]?"
+    "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+)
+_ISO = r"20[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?: ?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?"
+# Column names of `gh run view --log`: job, step, time, separated by tabs.
+PREFIX = (
+    r"^(?:[^\t]{1,120}\t[^\t]{1,120}\t)?\x{feff}?"
+    rf"(?:\[{_ISO}\] ?|{_ISO}(?: [0-9]{{2}}[OE]\+? ?| \| | - |[ \t]|$)|\[[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:[.,][0-9]+)?\] ?)?"
+)
+PY_PREFIX = PREFIX.replace(r"\x{feff}", "\ufeff")
+
+_escapes = re.compile(ESCAPES)
+_prefix = re.compile(PY_PREFIX)
+
+
+def clean_line(line: str) -> str:
+    """Return what a person would have seen of `line`, without time and CI prefix; indentation stays."""
+    if not line.isprintable():
+        line = _escapes.sub("", line).rstrip()
+        if "\r" in line:
+            line = line[line.rindex("\r") + 1 :]
+    return _prefix.sub("", line, count=1).rstrip()
+
+
+def clean_column(lines: pl.Expr) -> pl.Expr:
+    """Do what `clean_line` does, on a String column."""
+    seen = lines.str.replace_all(ESCAPES, "").str.strip_chars_end().str.replace(r"^.*\r", "")
+    return seen.str.replace(PREFIX, "")

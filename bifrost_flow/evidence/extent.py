@@ -1,0 +1,112 @@
+"""Find where the report begins and ends that a line belongs to: a traceback, a diagnostic with its carets, a test's section."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MAX_EVENT_LINES = 60
+MAX_SECTION_LINES = 120
+
+HEADER = re.compile(r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$")
+RULE = re.compile(
+    r"^\s*(?:={10,}|-{20,}|_{10,}|\*{10,}|\+{10,}|#{10,})\s*$|^=+ .{1,80} =+$|^\s*-{5,} .{1,60} -{5,}$"
+)
+NUMBERED = re.compile(r"^\s{0,6}\d{1,4}\) \S?")
+FRAME = re.compile(
+    r"^\s+at |^\s*File \"|^\s+from \S+:\d+|^\s*#\d+\s|^\s*\d+: +0x|^\s+\.\.\. \d+ (?:more|common)|\S+:\d+:in [`']|^Caused by|^\s+\(\S+\) \S+:\d+"
+    r"|^During handling|^The above exception|^Traceback|^\S+\.(?:php|rb|py|js|ts|exs?|swift):\d+(?::\d+)?:?\)?$|^\s*(?:-->|=|\||\d+ \|)|^\s*[\^~]+|^at "
+)
+SUMMARY = re.compile(
+    r"^(?:Ran \d+ tests?|Tests?(?: run)?:|Test Suites:|Snapshots:|Finished in |FAILED \(|OK\b|\d+ (?:passing|failing|tests?|examples|runs|passed|failed)|Tests run:|Results\s*:|travis_)"
+)
+INCLUDED = re.compile(
+    r"^(?:In file included from |\s+from \S+:\d+[:,]|In (?:function|member|instantiation)|\S+: In (?:function|member|constructor|instantiation|static))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines of a file, as far as they are at hand: `get` returns None outside."""
+
+    get: Callable[[int], str | None]
+
+
+def indent_of(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def find_extent(page: Page, at: int, kind: str, stop: Callable[[int], bool]) -> tuple[int, int]:
+    """Return the first and last line of the report around line `at`; `stop` tells whether another report starts there."""
+    line = page.get(at) or ""
+    if kind == "test_fail" and (HEADER.match(line) or NUMBERED.match(line)):
+        return _start_of(page, at, line), _end_of_section(page, at)
+    return _start_of(page, at, line), _end_of_event(page, at, line, stop)
+
+
+def _end_of_section(page: Page, at: int) -> int:
+    last = at
+    numbered = NUMBERED.match(page.get(at) or "") is not None
+    bullet = (page.get(at) or "").lstrip().startswith("●")
+    for j in range(at + 1, at + MAX_SECTION_LINES):
+        line = page.get(j)
+        if line is None:
+            break
+        if not line.strip():
+            continue
+        if j > at + 1 and (RULE.match(line) or SUMMARY.match(line.strip())):
+            break
+        if HEADER.match(line) and not (bullet and not line.lstrip().startswith("●")):
+            break
+        if numbered and NUMBERED.match(line):
+            break
+        last = j
+    return last
+
+
+def _end_of_event(page: Page, at: int, line: str, stop: Callable[[int], bool]) -> int:
+    base = indent_of(line)
+    last = at
+    open_traceback = line.lstrip().startswith("Traceback")
+    j = at
+    while j < at + MAX_EVENT_LINES:
+        j += 1
+        following = page.get(j)
+        if following is None:
+            break
+        if not following.strip():
+            after = page.get(j + 1)
+            if after is None or not after.strip() or not (indent_of(after) > base or FRAME.match(after)):
+                break
+            continue
+        if indent_of(following) > base or FRAME.match(following):
+            if stop(j) and indent_of(following) <= base:
+                break
+            last = j
+        elif open_traceback:
+            last, open_traceback = j, False
+        else:
+            break
+    return last
+
+
+def _start_of(page: Page, at: int, line: str) -> int:
+    base = indent_of(line)
+    first = at
+    above = page.get(at - 1)
+    if above is None:
+        return at
+    if RULE.match(above):
+        return at - 1
+    if FRAME.match(above) or indent_of(above) > base or INCLUDED.match(above):
+        # The exception's line ends a traceback: find its head.
+        for j in range(at - 1, at - MAX_EVENT_LINES, -1):
+            text = page.get(j)
+            if text is None or not text.strip():
+                break
+            if text.lstrip().startswith("Traceback") or INCLUDED.match(text):
+                first = j
+                if not INCLUDED.match(page.get(j - 1) or ""):
+                    break
+            elif not (FRAME.match(text) or indent_of(text) > base):
+                break
+    return first

@@ -1,0 +1,54 @@
+"""Fingerprints: the masked text of a failure, hashed.
+
+A fingerprint depends on the text alone. It is tagged with the version of its rules, so that a change of these is
+detectable rather than silently splitting the history: findings of another version are not compared with these.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+VERSION = "f1"
+MAX_TEMPLATE = 400
+
+_MASKS = tuple(
+    (re.compile(pattern), mask)
+    for pattern, mask in (
+        (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "<id>"),
+        (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d))?)?", "<time>"),
+        (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?:[A-Z][a-z]{2} +\d{1,2}|\d{1,2} [A-Z][a-z]{2})(?: \d{4})?(?: \d\d:\d\d:\d\d)?(?: [A-Z]{3,4})?(?: \d{4})?", "<time>"),
+        (r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} \d\d:\d\d:\d\d\b", "<time>"),
+        (r"\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?\b", "<time>"),
+        (r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>|`)\]}]+", "<url>"),
+        (r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b", "<mail>"),
+        (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b", "<host>"),
+        (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|dev|local|internal|example|cloud|test|lan|corp|edu|gov)(?::\d+)?\b", "<host>"),
+        (r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/]|\.{1,2}[\\/]|~/)?(?:[\w.@+~%=-]+[\\/])+(?=[\w.@+~%=-]*)", ""),
+        (r"\b0[xX][0-9a-fA-F]+\b", "<n>"),
+        (r"\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{7,}\b", "<n>"),
+        (r"(\"|'|`|‘|“)(?=[^\"'`’”\n]{1,200}[\"'`’”])[^\"'`’”\n]*(?:[\d\s/\\]|[^\"'`’”\n]{40})[^\"'`’”\n]*[\"'`’”]", "<q>"),
+        (r"(?<![A-Za-z])[-+]?\d+(?:[.,:]\d+)*(?:\s?(?:ms|us|µs|ns|s|sec|secs|seconds|m|min|mins|minutes|h|hours|[KMGT]i?B|[kKMGT]|%|bytes|B)\b)?", "<n>"),
+        (r"\d+", "<n>"),
+        (r"(?:<n>[\s,;:x]*){2,}", "<n> "),
+        (r"[=*_~+#.-]{4,}", "--"),
+        (r"\s+", " "),
+    )
+)  # fmt: skip
+
+
+def mask_text(text: str) -> str:
+    """Return `text` with everything masked that varies between two reports of the same failure."""
+    for pattern, mask in _MASKS:
+        text = pattern.sub(mask, text)
+    return text.strip()[:MAX_TEMPLATE]
+
+
+def fingerprint_lines(lines: Sequence[str]) -> tuple[str, str]:
+    """Return the fingerprint and the template of the lines that name a failure."""
+    template = "\n".join(masked for line in lines if (masked := mask_text(line)))
+    return hash_template(template), template
+
+
+def hash_template(template: str) -> str:
+    """Return the tagged hash of a template."""
+    return f"{VERSION}:{hashlib.sha256(template.encode()).hexdigest()[:16]}"

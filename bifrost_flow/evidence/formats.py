@@ -1,0 +1,60 @@
+"""Recognise which system wrote a log, which job it is of, and when its lines were written."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+SYSTEMS = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("travis", r"travis_(?:fold|time):|travis-ci|/home/travis/|Build system information"),
+        ("github-actions", r"##\[(?:group|error|section|debug|warning)\]|Current runner version|actions/checkout|GITHUB_TOKEN"),
+        ("gitlab", r"section_(?:start|end):\d+|Running with gitlab-runner"),
+        ("buildkite", r"_bk;t=\d+|buildkite"),
+        ("azure", r"##\[section\]Starting: |Agent name: '"),
+        ("teamcity", r"##teamcity\["),
+        ("jenkins", r"^Started by |\[Pipeline\]|Building remotely on |Building on master|jenkins|^Finished: (?:SUCCESS|FAILURE|UNSTABLE)"),
+        ("circleci", r"CIRCLE_|circleci"),
+        ("taskcluster", r"\[taskcluster|\[taskcluster:"),
+        ("zuul", r"zuul"),
+        ("copr", r"copr-rpmbuild|copr_"),
+        ("koji", r"\bkojipkgs\b|\bmock\b.*INFO"),
+    )
+)  # fmt: skip
+JOB = re.compile(
+    r"^Complete job name: (?P<gha>.+)$|^Job: (?P<job>\S.*)$|^Build step '(?P<jenkins>.+?)'|Running job (?P<gitlab>\S+)"
+)
+ISO = re.compile(
+    r"\b(20\d\d)-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(Z|UTC|[+-]\d\d:?\d\d)?"
+)
+
+
+def detect_system(lines: Iterable[str]) -> str | None:
+    """Return the name of the CI system whose marks stand in `lines`, if any do."""
+    text = list(lines)
+    for name, pattern in SYSTEMS:
+        if any(pattern.search(line) for line in text):
+            return name
+    return None
+
+
+def detect_job(lines: Iterable[str]) -> str | None:
+    """Return the name of the job, where the log tells it."""
+    for line in lines:
+        if found := JOB.search(line):
+            return next(value for value in found.groups() if value)[:200]
+    return None
+
+
+def parse_time(line: str) -> datetime | None:
+    """Return the first ISO 8601 time in `line`; one without a zone is taken for UTC."""
+    found = ISO.search(line, 0, 400)
+    if not found:
+        return None
+    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    zone = (zone or "Z").replace("UTC", "Z")
+    text = f"{year}-{month}-{day}T{hour}:{minute}:{second}.{(fraction or '0')[:6]:0<6}{zone}"
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,34 @@
+"""Group the failures of a run by fingerprint."""
+
+from collections.abc import Sequence
+
+from bifrost_flow.records import Chunk, FileEvidence, Group
+
+NEAR_BEST = 0.85
+MIN_SCORE = 30.0
+
+
+def pick_failures(evidence: FileEvidence) -> list[Chunk]:
+    """Return the chunks of a file that are failures in their own right: the best, and others that score near it."""
+    if evidence.file.outcome == "passed" or not evidence.chunks:
+        return []
+    best, *others = evidence.chunks
+    bar = max(MIN_SCORE, best.score * NEAR_BEST)
+    return [
+        best,
+        *(chunk for chunk in others if chunk.score >= bar and chunk.severity in ("error", "critical")),
+    ]
+
+
+def group_chunks(evidence: Sequence[FileEvidence]) -> list[Group]:
+    """Return the distinct failures of a run, largest group first; the order of `evidence` has no influence."""
+    groups: dict[str, list[Chunk]] = {}
+    for file in evidence:
+        for chunk in pick_failures(file):
+            groups.setdefault(chunk.fingerprint, []).append(chunk)
+    made = []
+    for fingerprint, chunks in groups.items():
+        ordered = sorted(chunks, key=lambda chunk: (chunk.path, chunk.line_start, chunk.chunk_id))
+        exemplar = max(ordered, key=lambda chunk: (chunk.score, chunk.tokens, chunk.text, chunk.path))
+        made.append(Group(fingerprint, exemplar, tuple(ordered)))
+    return sorted(made, key=lambda group: (-len(group.chunks), -group.exemplar.score, group.fingerprint))

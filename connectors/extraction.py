@@ -1,0 +1,53 @@
+"""Read sources and hand their text to the evidence stage, file by file."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from bifrost_flow.evidence.scan import Facts, scan_file
+from bifrost_flow.records import FileEvidence, LogFile
+from connectors.sources import MAX_LINE_BYTES, ReadFacts, Source, read_blocks
+
+
+def extract_evidence(
+    sources: Sequence[Source],
+    *,
+    budget_tokens: int,
+    max_line_bytes: int = MAX_LINE_BYTES,
+    bytes_done: Callable[[int], None] | None = None,
+) -> Iterator[FileEvidence]:
+    """Yield the evidence of each source, in order; one that can't be read gives a row with its status and no chunks.
+
+    `bytes_done` is called with the number of bytes of text read since the last call.
+    """
+    for source in sources:
+        facts = ReadFacts()
+        blocks = _count(read_blocks(source, facts, max_line_bytes=max_line_bytes), bytes_done)
+        said, chunks = scan_file(
+            blocks, source.path, budget_tokens=budget_tokens, max_line_bytes=max_line_bytes
+        )
+        yield FileEvidence(describe_file(source, facts, said), tuple(chunks))
+
+
+def _count(blocks: Iterator[bytes], bytes_done: Callable[[int], None] | None) -> Iterator[bytes]:
+    for block in blocks:
+        yield block
+        if bytes_done is not None:
+            bytes_done(len(block))
+
+
+def describe_file(source: Source, facts: ReadFacts, said: Facts) -> LogFile:
+    """Return the `files` row of a source that was read to its end."""
+    return LogFile(
+        path=source.path,
+        sha256=facts.sha256,
+        bytes=facts.bytes,
+        lines=said.lines,
+        encoding=facts.encoding,
+        format=facts.format,
+        ci_system=said.ci_system,
+        job=said.job,
+        first_ts=said.first_ts,
+        last_ts=said.last_ts,
+        outcome=said.outcome,
+        status=facts.status,
+        error=facts.error,
+    )
