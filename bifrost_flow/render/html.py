@@ -1,0 +1,260 @@
+"""The report as one HTML file that asks the network for nothing: styles, charts and script are inside.
+
+Every value goes through `make_visible` and then through Jinja's escaping, in one place, so that no line of
+the template can forget it. The Content-Security-Policy names the one style and the one script by their
+hashes: even markup that got in would neither run nor load anything.
+"""
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from bifrost_flow import __version__
+from bifrost_flow.language import t
+from bifrost_flow.records import (
+    CATEGORIES,
+    FINDING_STATUSES,
+    RUN_STATUSES,
+    SEVERITIES,
+    Evidence,
+    Finding,
+    Report,
+)
+from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
+from bifrost_flow.render.facts import (
+    NEWS,
+    STATUS_ORDER,
+    count_statuses,
+    describe_reach,
+    format_count,
+    format_size,
+    format_time,
+    label,
+    list_run_facts,
+    locate,
+    name_model,
+    order_files,
+    order_findings,
+    pick_headline,
+    split_troubles,
+)
+
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_QUOTE_CHARS = 4000
+MAX_ROWS = 500  # of a table of files: a page of 10,000 rows helps nobody, and the warehouse has them all
+MAX_BARS = 8
+_BAR_SPAN = 43  # percent of the chart's width; the template draws the track as wide
+_CODE = re.compile(r"`([^`\n]+)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """How many findings have a status."""
+
+    status: str
+    count: int
+    figure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of the ring: where it starts and how long it is, in percent of the way round."""
+
+    severity: str
+    count: int
+    start: float
+    length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar of the chart; `percent` of the chart's width."""
+
+    name: str
+    figure: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Evidence that stands together, as it is in one file."""
+
+    path: str
+    lines: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A finding, and what the page shows beside its own words. Classes are words of ours, never of a log."""
+
+    finding: Finding
+    status_class: str
+    severity_class: str
+    open: bool
+    reach: str
+    where: str
+    quotes: tuple[Quote, ...]
+    facts: tuple[tuple[str, str], ...]
+    lang_attribute: Markup
+
+
+def render_html(report: Report) -> str:
+    """Return the report as a page in `report.language`, light and dark, for screens, phones and print."""
+    lang, run = report.language, report.run
+    findings = order_findings(report.findings)
+    present = [finding for finding in findings if finding.status != "resolved"]
+    counts = count_statuses(findings)
+    headline, note = pick_headline(report)
+    unread, problems = split_troubles(report)
+    style, script = _read_asset("report.css"), _read_asset("report.js")
+    facts = list_run_facts(report)
+    return (
+        _open_environment()
+        .get_template("report.html.j2")
+        .render(
+            lang=lang,
+            t=lambda key, **values: t(f"render.{key}", lang=lang, **values),
+            word=lambda kind, value: label(kind, value, lang),
+            number=format_count,
+            size=format_size,
+            style=Markup(style),
+            style_hash=_hash_source(style),
+            script=Markup(script),
+            script_hash=_hash_source(script),
+            run=run,
+            run_status_class=_keep_known(run.status, RUN_STATUSES, "partial"),
+            headline=headline,
+            note=note,
+            started=format_time(run.started_at),
+            read=dict(facts)[t("render.fact.read", lang=lang)],
+            tiles=[Tile(status, counts[status], format_count(counts[status])) for status in STATUS_ORDER],
+            slices=_cut_slices(present),
+            open_count=format_count(len(present)),
+            bars=_draw_bars(present, lang),
+            findings=[_prepare_item(finding, lang) for finding in findings],
+            unread=unread,
+            problems=problems,
+            run_facts=facts,
+            files=order_files(report.files),
+            max_rows=MAX_ROWS,
+            made_by=t(
+                "render.page.made_by",
+                lang=lang,
+                product="bifrost-flow",
+                version=__version__,
+                time=format_time(run.finished_at or run.started_at),
+            ),
+        )
+    )
+
+
+@cache
+def _open_environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_make_printable,
+    )
+    environment.filters["code"] = _mark_code
+    return environment
+
+
+def _make_printable(value: object) -> object:
+    """Make every printed text visible before it is escaped; `Markup` is ours and stays as it is."""
+    return make_visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _mark_code(text: str) -> Markup:
+    """Return `text` escaped, with what stands between backticks set as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(make_visible(text)))))
+
+
+@cache
+def _read_asset(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _hash_source(text: str) -> str:
+    """Return the hash source of an inline element (Content Security Policy Level 3, section 8.3)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _keep_known(value: str, known: Sequence[str], otherwise: str) -> str:
+    return value if value in known else otherwise
+
+
+def _cut_slices(findings: Sequence[Finding]) -> list[Slice]:
+    counts = Counter(_keep_known(finding.severity, SEVERITIES, "info") for finding in findings)
+    slices: list[Slice] = []
+    start = 0.0
+    for severity in reversed(SEVERITIES):
+        if counts[severity]:
+            length = round(100 * counts[severity] / len(findings), 2)
+            slices.append(Slice(severity, counts[severity], round(start, 2), length))
+            start += length
+    return slices
+
+
+def _draw_bars(findings: Sequence[Finding], lang: str) -> list[Bar]:
+    counts: Counter[str] = Counter()
+    for finding in findings:
+        counts[_keep_known(finding.category, CATEGORIES, "unknown")] += finding.occurrences
+    most = max(counts.values(), default=1) or 1
+    return [
+        Bar(
+            label("category", category, lang),
+            format_count(count),
+            max(round(_BAR_SPAN * count / most, 2), 0.8),
+        )
+        for category, count in counts.most_common(MAX_BARS)
+    ]
+
+
+def _prepare_item(finding: Finding, lang: str) -> Item:
+    status = _keep_known(finding.status, FINDING_STATUSES, "recurring")
+    other_language = finding.language and finding.language != lang
+    return Item(
+        finding=finding,
+        status_class=status,
+        severity_class=_keep_known(finding.severity, SEVERITIES, "info"),
+        open=status in NEWS,
+        reach=describe_reach(finding, lang),
+        where=put_on_one_line(locate(finding)),
+        quotes=tuple(_group_evidence(finding.evidence)),
+        facts=tuple(_list_facts(finding, lang)),
+        lang_attribute=Markup(' lang="{}"').format(finding.language) if other_language else Markup(),
+    )
+
+
+def _group_evidence(evidence: Sequence[Evidence]) -> list[Quote]:
+    return [
+        Quote(
+            put_on_one_line(path),
+            tuple(Evidence(path, piece.line, cut(piece.quote, MAX_QUOTE_CHARS)) for piece in pieces),
+        )
+        for path, pieces in groupby(evidence, key=lambda piece: piece.path)
+    ]
+
+
+def _list_facts(finding: Finding, lang: str) -> list[tuple[str, str]]:
+    model = name_model(finding)
+    if finding.cached:
+        model += f" ({t('render.cached', lang=lang)})"
+    facts = {
+        "first_seen": format_time(finding.first_seen),
+        "last_seen": format_time(finding.last_seen),
+        "confidence": f"{finding.confidence:.0%}",
+        "explained_by": model,
+        "fingerprint": finding.fingerprint,
+    }
+    return [(t(f"render.{name}", lang=lang), value) for name, value in facts.items()]
