@@ -8,8 +8,8 @@
       bifrost.duckdb                     views only, rebuilt at will
 
 `store` writes and reads rows, `catalog` knows tables, migrations and views, `sandbox` runs SQL that can only
-read, `location` is about the folder itself. Importing this is cheap: DuckDB and Polars come with the first
-use.
+read, `location` is about the folder itself. Importing this costs DuckDB (0.1 s); Polars comes with the
+first write.
 """
 
 from connectors.warehouse.catalog import TABLES

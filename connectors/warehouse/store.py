@@ -6,10 +6,11 @@ from pathlib import Path
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
-from bifrost_flow.records import CachedAnswer, Call, Chunk, Finding, LogFile, Run, new_run_id
+from bifrost_flow.records import CachedAnswer, Call, Chunk, Finding, LogFile, Report, Run, new_run_id
 from bifrost_flow.status import PastFinding
 from connectors.warehouse.catalog import TABLES, read_queries, refresh_catalog, table_folder
 from connectors.warehouse.location import encode_name, prepare_folder, resolve_location, translating_os_errors
+from connectors.warehouse.restore import restore, restore_finding
 from connectors.warehouse.sandbox import Rows, run_query
 
 
@@ -92,24 +93,45 @@ class Warehouse:
         """Return the cached answers for `keys`, by key; the newest of several. One query for all."""
         if not keys:
             return {}
-        found = self._run("cache", "find_answers", {"keys": list(dict.fromkeys(keys))})
+        found = self.query_named("cache", "find_answers", {"keys": list(dict.fromkeys(keys))})
         return {row[0]: CachedAnswer(*row) for row in found.rows}
 
     def read_history(self) -> dict[str, PastFinding]:
         """Return what earlier runs of this project found, by fingerprint, for `status.assign_statuses`."""
-        from connectors.warehouse.rows import restore_finding
-
         parameters = {"project": self.project}
         latest = {
             row["fingerprint"]: restore_finding(row)
-            for row in self._run("history", "read_open_findings", parameters).as_dicts()
+            for row in self.query_named("history", "read_open_findings", parameters).as_dicts()
         }
+        known = self.query_named("history", "read_fingerprints", parameters)
         return {
             fingerprint: PastFinding(first_seen, last_seen, latest.get(fingerprint), frozenset(locations))
-            for fingerprint, first_seen, last_seen, locations in self._run(
-                "history", "read_fingerprints", parameters
-            ).rows
+            for fingerprint, first_seen, last_seen, locations in known.rows
         }
+
+    def read_report(self, run_id: str, *, language: str) -> Report:
+        """Return a complete run of any project with its findings and files, as reports are made from.
+
+        Problems are not stored one by one: they are in `files.error`, `llm_calls.error` and the count
+        `runs.errors`.
+
+        Raises:
+            WarehouseError: there is no such run.
+        """
+        runs, files, findings = (
+            self.query_named("runs", name, {"run_id": run_id}).as_dicts()
+            for name in ("read_run", "read_files", "read_findings")
+        )
+        if not runs:
+            raise WarehouseError(t("warehouse.no_run", run_id=run_id, location=self.location))
+        return Report(
+            run=restore(Run, runs[0]),
+            findings=tuple(restore_finding(row) for row in findings),
+            files=tuple(restore(LogFile, row) for row in files),
+            problems=(),
+            warehouse=self.location,
+            language=language,
+        )
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
         """Run one reading statement over the tables and views; `parameters` fill its `$named` ones.
@@ -123,15 +145,12 @@ class Warehouse:
         """Run the query `name` of `sql/queries/<topic>.sql`."""
         return self.query(read_queries(topic)[name], parameters)
 
-    def _run(self, topic: str, name: str, parameters: Mapping[str, object]) -> Rows:
-        return self.query_named(topic, name, parameters)
-
     def _file(self, table: str, name: str) -> Path:
         return table_folder(Path(self.location), table, self.project) / f"{encode_name(name)}.parquet"
 
     def _write(self, table: str, name: str, rows: Sequence[object]) -> None:
         # Polars isn't needed to read, and takes a while to import.
-        from connectors.warehouse.rows import build_frame, write_frame
+        from connectors.warehouse.frames import build_frame, write_frame
 
         root = Path(self.location)
         frame = build_frame(root, table, rows, {"run_id": name, "project": self.project})

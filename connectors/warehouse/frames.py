@@ -1,4 +1,4 @@
-"""Records to Parquet and back."""
+"""Records to Parquet."""
 
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
@@ -9,7 +9,6 @@ import polars as pl
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
-from bifrost_flow.records import Evidence, Finding
 from bifrost_flow.status import name_location
 from connectors.warehouse.catalog import SCHEMA_FILE
 from connectors.warehouse.location import translating_os_errors, write_whole
@@ -64,10 +63,3 @@ def write_frame(root: Path, path: Path, frame: pl.DataFrame) -> None:
         raise WarehouseError(t("warehouse.unusable", location=path, reason=error)) from error
     with translating_os_errors(root):
         write_whole(path, lambda file: file.write(content.getbuffer()))
-
-
-def restore_finding(row: Mapping[str, Any]) -> Finding:
-    """Return the record of a row of `findings`."""
-    values = {name: row[name] for name in Finding.__slots__}
-    values["evidence"] = tuple(Evidence(**line) for line in row["evidence"] or ())
-    return Finding(**values)

@@ -1,0 +1,52 @@
+-- name: list_runs
+-- Grain: a complete run, of $project or (NULL) of any, with its findings counted. Order: newest first, at most $limit.
+SELECT runs.*, new, recurring, regressed, resolved
+FROM runs
+LEFT JOIN (
+    SELECT
+        run_id,
+        count(*) FILTER (WHERE status = 'new') AS new,
+        count(*) FILTER (WHERE status = 'recurring') AS recurring,
+        count(*) FILTER (WHERE status = 'regressed') AS regressed,
+        count(*) FILTER (WHERE status = 'resolved') AS resolved
+    FROM findings
+    GROUP BY run_id
+) USING (run_id)
+WHERE $project IS NULL OR runs.project = $project
+ORDER BY started_at DESC, run_id DESC
+LIMIT $limit
+
+-- name: find_latest
+-- Grain: the newest run that looked for failures, of $project or (NULL) of any. One row or none.
+SELECT run_id
+FROM latest_run
+WHERE $project IS NULL OR project = $project
+ORDER BY started_at DESC, run_id DESC
+LIMIT 1
+
+-- name: find_runs
+-- Grain: a complete run whose id starts with $prefix, of $project or (NULL) of any. Order: newest first.
+SELECT run_id
+FROM runs
+WHERE starts_with(run_id, lower($prefix)) AND ($project IS NULL OR project = $project)
+ORDER BY started_at DESC, run_id DESC
+
+-- name: read_run
+-- Grain: the run $run_id. One row or none.
+SELECT *
+FROM runs
+WHERE run_id = $run_id
+
+-- name: read_files
+-- Grain: an input file of the run $run_id. Order: path.
+SELECT *
+FROM files
+WHERE run_id = $run_id
+ORDER BY path
+
+-- name: read_findings
+-- Grain: a finding of the run $run_id. Order: resolved ones last, fingerprint.
+SELECT *
+FROM findings
+WHERE run_id = $run_id
+ORDER BY status = 'resolved', fingerprint
