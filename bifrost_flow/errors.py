@@ -36,11 +36,17 @@ class ModelError(BifrostError):
 
 
 class ModelUnavailable(ModelError):
-    """The model is down, throttled or too slow; `retry_after_s` is what the server asked for, if it did."""
+    """The model is down, throttled or too slow; `retry_after_s` is what the server asked for, if it did.
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    `unreachable` says that nobody answered at all, so that asking about other things won't help either.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, unreachable: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.unreachable = unreachable
 
 
 class ModelRefused(ModelError):

@@ -1,0 +1,340 @@
+"""The fan-out: questions go out side by side, and each answer is handed over the moment it is there.
+
+No Prefect in here: a task hands a batch of questions to `answer_questions`, and shares `Circuit` and
+semaphore between its batches, so that the limits hold for the whole run.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from bifrost_flow.answer import Answer, parse_answer
+from bifrost_flow.errors import ModelError, ModelRefused, ModelUnavailable
+from bifrost_flow.excerpt import show_text
+from bifrost_flow.language import t
+from bifrost_flow.prompts import Prompt
+from bifrost_flow.records import CachedAnswer, Call, Group, Problem
+from connectors.models.protocol import ModelReply, ModelRequest, Provider
+from connectors.models.questions import GroupAnswer, Question, build_finding, plan, read_cached
+
+__all__ = [
+    "Circuit",
+    "FanOut",
+    "GroupAnswer",
+    "Question",
+    "RetryPolicy",
+    "answer_groups",
+    "answer_questions",
+    "build_finding",
+    "plan",
+    "read_cached",
+]
+
+# Takes the answer, or None for a failed attempt, and the call; `Journal.append` fits.
+OnCall = Callable[[CachedAnswer | None, Call], None]
+
+_MAX_QUOTED_CHARS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how soon a call is tried again; waits double from `base_s` up to `cap_s`, with jitter."""
+
+    max_retries: int = 3
+    base_s: float = 0.5
+    cap_s: float = 30.0
+    max_retry_after_s: float = 120.0  # a server that asks for more is given up on
+
+    def wait_s(self, attempt: int, error: ModelUnavailable) -> float | None:
+        """Return the seconds to wait after the failed `attempt` (1 is the first), or None to give up."""
+        if attempt > self.max_retries:
+            return None
+        asked = error.retry_after_s
+        if asked is not None and asked > self.max_retry_after_s:
+            return None
+        backoff = min(self.cap_s, self.base_s * 2 ** (attempt - 1))
+        # Half of it at random, so that calls that failed together don't come back together.
+        return max(asked or 0.0, backoff / 2) + random.uniform(0, backoff / 2)
+
+
+class Circuit:
+    """What all calls of a run know about the provider: whether to wait, and whether it is plainly down.
+
+    It opens, for good, when a question has used up its retries and at least `unreachable_limit` attempts in a
+    row, over all questions, met nobody; when `failure_limit` questions in a row failed otherwise; or when
+    that many were refused for the same reason, as a missing model or a wrong key would. Any answer resets it.
+    """
+
+    def __init__(self, *, unreachable_limit: int = 3, failure_limit: int = 10) -> None:
+        self.reason = ""  # why it is open; empty while it is not
+        self._unreachable_limit = unreachable_limit
+        self._failure_limit = failure_limit
+        self._unreachable = 0
+        self._failed = 0
+        self._refusals: tuple[str, int] = ("", 0)
+        self._resume_at = 0.0
+
+    def record_success(self) -> None:
+        self._unreachable = self._failed = 0
+        self._refusals = ("", 0)
+
+    def record_attempt(self, error: ModelError) -> None:
+        """Count a failed attempt."""
+        if isinstance(error, ModelUnavailable):
+            self._unreachable = self._unreachable + 1 if error.unreachable else 0
+
+    def record_failure(self, error: ModelError) -> None:
+        """Count a question that is given up on."""
+        if isinstance(error, ModelUnavailable):
+            self._failed += 1
+            down = error.unreachable and self._unreachable >= self._unreachable_limit
+            if down or self._failed >= self._failure_limit:
+                self.reason = self.reason or str(error)
+            return
+        message, count = self._refusals
+        self._refusals = (str(error), count + 1 if message == str(error) else 1)
+        if self._refusals[1] >= self._failure_limit:
+            self.reason = self.reason or str(error)
+
+    def pause(self, seconds: float) -> None:
+        """Let no call start for `seconds`: the server asked for it, or nobody is there."""
+        self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+
+    async def wait(self) -> None:
+        """Wait until calls may start again."""
+        while (left := self._resume_at - time.monotonic()) > 0:
+            # Up to a tenth more, at random, so that those who waited together don't come back together.
+            await asyncio.sleep(left * random.uniform(1.0, 1.1))
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """What came of a batch: an answer or a problem for each question, and every call that was made."""
+
+    answers: tuple[GroupAnswer, ...]
+    problems: tuple[Problem, ...]
+    calls: tuple[Call, ...]
+
+
+class _Batch:
+    """One batch under way."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        semaphore: AbstractAsyncContextManager[object],
+        circuit: Circuit,
+        retry: RetryPolicy,
+        on_call: OnCall | None,
+    ) -> None:
+        self.answers: list[GroupAnswer] = []
+        self.problems: list[Problem] = []
+        self.calls: list[Call] = []
+        self._provider = provider
+        self._description = provider.describe()
+        self._semaphore = semaphore
+        self._circuit = circuit
+        self._retry = retry
+        self._on_call = on_call
+
+    async def work(self, questions: Iterator[Question]) -> None:
+        """Answer questions until there are none left; many workers share one iterator."""
+        for question in questions:
+            if self._circuit.reason:
+                self._skip(question)
+            else:
+                await self._answer(question)
+
+    def _skip(self, question: Question) -> None:
+        message = t("model.circuit_open", provider=self._description.provider, reason=self._circuit.reason)
+        self.problems.append(Problem("analyse", question.fingerprint, message))
+
+    async def _answer(self, question: Question) -> None:
+        request = question.request
+        attempt = failures = repairs = 0
+        error: ModelError | None = None
+        while True:
+            await self._circuit.wait()
+            if error and self._circuit.reason:
+                return self._give_up(question, attempt, error)
+            attempt += 1
+            try:
+                self.answers.append(await self._try(question, request, attempt))
+                return None
+            except _Unusable as caught:
+                error = caught
+                if repairs:
+                    return self._give_up(question, attempt, error)
+                repairs += 1
+                request = _repair_request(question.request, caught)
+            except ModelUnavailable as caught:
+                error = caught
+                failures += 1
+                wait_s = self._retry.wait_s(failures, caught)
+                if wait_s is None:
+                    return self._give_up(question, attempt, error)
+                if caught.unreachable or caught.retry_after_s is not None:
+                    self._circuit.pause(wait_s)
+                else:
+                    await asyncio.sleep(wait_s)
+            except ModelRefused as caught:
+                return self._give_up(question, attempt, caught)
+
+    async def _try(self, question: Question, request: ModelRequest, attempt: int) -> GroupAnswer:
+        """Make one call, read its answer, and hand both over; a failed call too, but not a cancelled one."""
+        # Nothing between an answer's arrival and its handing over may wait: a cancellation would lose it.
+        async with self._semaphore:
+            started_at, clock = datetime.now(UTC), time.perf_counter()
+            reply, cached = ModelReply("", 0, 0), None
+            error: ModelError | None = None
+            try:
+                reply = await self._provider.complete(request)
+                cached = self._make_cached(question, reply, _parse_reply(reply, question.n_lines))
+                self._circuit.record_success()
+                return replace(read_cached(question, cached), cached=False)
+            except ModelError as caught:
+                error = caught
+                self._circuit.record_attempt(caught)
+                raise
+            finally:
+                if cached or error:
+                    latency_ms = (time.perf_counter() - clock) * 1000
+                    self._hand_over(question, attempt, reply, cached, error, latency_ms, started_at)
+
+    def _hand_over(
+        self,
+        question: Question,
+        attempt: int,
+        reply: ModelReply,
+        cached: CachedAnswer | None,
+        error: ModelError | None,
+        latency_ms: float,
+        started_at: datetime,
+    ) -> None:
+        call = Call(
+            cache_key=question.cache_key,
+            fingerprint=question.fingerprint,
+            provider=self._description.provider,
+            model=self._description.model,
+            attempt=attempt,
+            status="failed" if error else "ok",
+            error=str(error) if error else None,
+            latency_ms=latency_ms,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+            cost_usd=0.0,
+            started_at=started_at,
+        )
+        self.calls.append(call)
+        if self._on_call:
+            self._on_call(cached, call)
+
+    def _make_cached(self, question: Question, reply: ModelReply, answer: Answer) -> CachedAnswer:
+        return CachedAnswer(
+            cache_key=question.cache_key,
+            response=answer.model_dump_json(),
+            provider=self._description.provider,
+            model=self._description.model,
+            prompt_version=question.prompt.version,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+            created_at=datetime.now(UTC),
+        )
+
+    def _give_up(self, question: Question, attempts: int, error: ModelError) -> None:
+        self._circuit.record_failure(error)
+        message = t("model.failed", provider=self._description.provider, attempts=attempts, reason=str(error))
+        self.problems.append(Problem("analyse", question.fingerprint, message))
+
+
+class _Unusable(ModelRefused):
+    """The model answered, but not with an answer; `reply` is what it said."""
+
+    def __init__(self, message: str, reply: str) -> None:
+        super().__init__(message)
+        self.reply = reply
+
+
+def _parse_reply(reply: ModelReply, n_lines: int) -> Answer:
+    """Return the answer that `reply` holds.
+
+    Raises:
+        ModelRefused: there is none; a second try may mend it.
+    """
+    try:
+        return parse_answer(reply.text, n_lines)
+    except ModelRefused as error:
+        raise _Unusable(str(error), reply.text) from error
+
+
+def _repair_request(request: ModelRequest, error: _Unusable) -> ModelRequest:
+    """Return `request` with the reply that could not be used and the reason, to be answered once more."""
+    quoted = show_text(error.reply[:_MAX_QUOTED_CHARS])
+    note = (
+        f"Your last reply could not be used. {error}\nIt began:\n{quoted}\n\n"
+        "Answer again, with one JSON object that keeps to the schema and nothing else."
+    )
+    return replace(request, user=f"{request.user}\n\n{note}")
+
+
+async def answer_questions(
+    questions: Sequence[Question],
+    provider: Provider,
+    *,
+    concurrency: int = 4,
+    semaphore: asyncio.Semaphore | None = None,
+    circuit: Circuit | None = None,
+    retry: RetryPolicy | None = None,
+    on_call: OnCall | None = None,
+) -> FanOut:
+    """Ask `provider` all `questions`, in order, at most `concurrency` at once, with no barrier between.
+
+    A question that fails becomes a problem while the others go on. `on_call` gets every attempt the moment
+    it ends, with its answer unless it failed; so when this is cancelled, what arrived has been handed over.
+
+    Args:
+        semaphore: a limit shared with other batches, held during a call and not while waiting to retry.
+        circuit: shared with other batches of the run.
+    """
+    batch = _Batch(
+        provider,
+        semaphore=semaphore or nullcontext(),
+        circuit=circuit or Circuit(),
+        retry=retry or RetryPolicy(),
+        on_call=on_call,
+    )
+    waiting = iter(questions)
+    workers = [asyncio.create_task(batch.work(waiting)) for _ in range(min(concurrency, len(questions)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return FanOut(tuple(batch.answers), tuple(batch.problems), tuple(batch.calls))
+
+
+async def answer_groups(
+    groups: Sequence[Group],
+    provider: Provider,
+    prompt: Prompt,
+    *,
+    language: str = "en",
+    concurrency: int = 4,
+    max_retries: int = 3,
+    redaction_version: str = "",
+    on_call: OnCall | None = None,
+) -> FanOut:
+    """Plan and ask about `groups` in one go, without a cache."""
+    return await answer_questions(
+        plan(groups, provider, prompt, language, redaction_version=redaction_version),
+        provider,
+        concurrency=concurrency,
+        retry=RetryPolicy(max_retries=max_retries),
+        on_call=on_call,
+    )

@@ -1,0 +1,122 @@
+"""HTTP for model servers: a client that scales, and its errors in our terms."""
+
+import asyncio
+import email.utils
+import ipaddress
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from bifrost_flow.errors import ModelRefused, ModelUnavailable
+
+_MAX_CONNECTIONS = 1024
+_CONNECT_TIMEOUT_S = 10.0
+_MAX_DETAIL_CHARS = 300
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether `url` names this machine."""
+    host = httpx.URL(url).host
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def open_client(base_url: str, timeout_s: float) -> httpx.AsyncClient:
+    """Return a client for the model server at `base_url`; close it in the loop that used it.
+
+    httpx's own pool walks all its connections for each request, which costs 18 to 30 ms of CPU a request at
+    64 at once; aiohttp's does not.
+    """
+    # Proxies of the environment never stand between this machine and itself. Certificates are only read for
+    # https.
+    transport = AiohttpTransport(
+        verify=base_url.startswith("https:"),
+        limits=httpx.Limits(max_connections=_MAX_CONNECTIONS, keepalive_expiry=30.0),
+    )
+    timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S))
+    if is_loopback(base_url):
+        return httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=transport, trust_env=False)
+    return httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=transport)
+
+
+@asynccontextmanager
+async def translate_errors(server: str, timeout_s: float | None) -> AsyncGenerator[None]:
+    """Bound what is inside by `timeout_s` seconds, and turn errors of transport into `ModelUnavailable`.
+
+    Args:
+        server: name and address of the server, for messages.
+        timeout_s: for all of it; None for a stream, where each read has its own limit.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except httpx.ConnectError as error:
+        raise ModelUnavailable(f"{server} does not answer: is it running?", unreachable=True) from error
+    except (httpx.TimeoutException, TimeoutError) as error:
+        # The transport reports a connection that was dropped before any byte came as a time-out to connect.
+        if isinstance(error, httpx.ConnectTimeout) and "disconnected" in str(error).lower():
+            raise ModelUnavailable(f"{server} closed the connection without an answer.") from error
+        within = f" within {timeout_s:g} s" if timeout_s else " in time"
+        raise ModelUnavailable(f"{server} gave no answer{within}.") from error
+    except httpx.TransportError as error:
+        raise ModelUnavailable(f"{server} broke off its answer: {_shorten(str(error))}") from error
+
+
+def check_status(server: str, response: httpx.Response, body: bytes) -> None:
+    """Check that `response` is a success.
+
+    Raises:
+        ModelUnavailable: 408, 425, 429 or 5xx: the same call may succeed later.
+        ModelRefused: any other status that is not 200.
+    """
+    status = response.status_code
+    if status == httpx.codes.OK:
+        return
+    detail = read_error(body)
+    message = f"{server} answered HTTP {status}" + (f": {detail}" if detail else ".")
+    if status in (408, 425, 429) or status >= 500:
+        raise ModelUnavailable(message, retry_after_s=parse_retry_after(response.headers.get("retry-after")))
+    raise ModelRefused(message)
+
+
+def read_error(body: bytes) -> str:
+    """Return what a server's error body says, shortened."""
+    text = body.decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return _shorten(text)
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    return _shorten(error if isinstance(error, str) else json.dumps(error))
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, as a number or a date (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _shorten(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_DETAIL_CHARS else text[: _MAX_DETAIL_CHARS - 1] + "…"

@@ -1,0 +1,207 @@
+"""The provider `ollama`: a model on an Ollama server, asked through `/api/chat` with the answer's schema.
+
+Protocol: https://github.com/ollama/ollama/blob/main/docs/api.md
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from bifrost_flow.errors import ModelRefused, ModelUnavailable
+from bifrost_flow.excerpt import estimate_tokens
+from bifrost_flow.language import t
+from connectors.models.http import check_status, open_client, read_error, translate_errors
+from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
+
+DEFAULT_URL = "http://127.0.0.1:11434"
+DEFAULT_CONTEXT_TOKENS = 8192
+SMALLEST_NUM_CTX = 4096
+_TEMPLATE_TOKENS = 64  # what a model's chat template puts around system and user text
+_RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
+
+
+class OllamaProvider:
+    """A model on an Ollama server.
+
+    Args:
+        timeout_s: for a whole call, loading the model included.
+        context_tokens: the most that the prompt and the answer may take together.
+        thinks: whether the model can think aloud first, which is then switched off.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        timeout_s: float = 120.0,
+        context_tokens: int = DEFAULT_CONTEXT_TOKENS,
+        temperature: float = 0.0,
+        seed: int = 7,
+        thinks: bool = False,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._model = model
+        self._timeout_s = timeout_s
+        self._context_tokens = context_tokens
+        self._options: dict[str, Any] = {"temperature": temperature, "seed": seed}
+        self._thinking: dict[str, Any] = {"think": False} if thinks else {}
+        self._server = f"Ollama at {self._base_url}"
+        self._client: httpx.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._num_ctx = 0
+
+    def describe(self) -> ModelDescription:
+        parameters = json.dumps({**self._options, **self._thinking}, sort_keys=True, separators=(",", ":"))
+        return ModelDescription("ollama", self._model, self._base_url, parameters, self._context_tokens)
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        num_ctx = self._fit_num_ctx(request)
+        while (reply := await self._chat(request, num_ctx)) is None:
+            if num_ctx >= self._context_tokens:
+                raise self._cut_error(num_ctx)
+            # The estimate was too low for this tokenizer, and the window has room for more.
+            num_ctx = min(2 * num_ctx, self._context_tokens)
+            self._num_ctx = max(self._num_ctx, num_ctx)
+        return _read_reply(reply, self._server)
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[str]:
+        """Yield the answer's text as it is written. A dropped stream raises, whatever came before."""
+        num_ctx = self._fit_num_ctx(request)
+        body = self._build_body(request, num_ctx, stream=True)
+        last: dict[str, Any] = {}
+        async with (
+            translate_errors(self._server, None),
+            self._open().stream("POST", "/api/chat", json=body) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                self._check(response, await response.aread())
+            async for line in response.aiter_lines():
+                last = self._parse(line.encode()) if line.strip() else last
+                if text := _get_content(last):
+                    yield text
+        if not last.get("done"):
+            raise ModelUnavailable(f"{self._server} broke off its answer.")
+        if _was_cut(request, last, num_ctx):
+            raise self._cut_error(num_ctx)
+        _check_end(last, self._server)
+
+    async def aclose(self) -> None:
+        """Close the connections, if they belong to the running loop."""
+        client, self._client = self._client, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            await client.aclose()
+
+    def _open(self) -> httpx.AsyncClient:
+        """Return the client of the running loop: connections can't be used from another one."""
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            self._client, self._loop = open_client(self._base_url, self._timeout_s), loop
+        return self._client
+
+    async def _chat(self, request: ModelRequest, num_ctx: int) -> dict[str, Any] | None:
+        """Return the server's reply, or None if the prompt did not fit into `num_ctx` tokens."""
+        async with translate_errors(self._server, self._timeout_s):
+            body = self._build_body(request, num_ctx, stream=False)
+            response = await self._open().post("/api/chat", json=body)
+        if response.status_code == httpx.codes.BAD_REQUEST and "context" in read_error(response.content):
+            return None
+        self._check(response, response.content)
+        value = self._parse(response.content)
+        return None if _was_cut(request, value, num_ctx) else value
+
+    def _build_body(self, request: ModelRequest, num_ctx: int, *, stream: bool) -> dict[str, Any]:
+        return {
+            "model": self._model,
+            "messages": [
+                {"role": "system", "content": _encodable(request.system)},
+                {"role": "user", "content": _encodable(request.user)},
+            ],
+            "format": request.schema,
+            "stream": stream,
+            "options": {**self._options, "num_ctx": num_ctx, "num_predict": request.max_output_tokens},
+            # Newer servers then refuse a prompt that does not fit; older ones ignore both and cut it unseen.
+            "truncate": False,
+            "shift": False,
+            **self._thinking,
+        }
+
+    def _fit_num_ctx(self, request: ModelRequest) -> int:
+        """Return a window that holds prompt and answer, in powers of two, and never smaller than the last
+        one.
+
+        The server loads the model anew whenever this number changes.
+        """
+        needed = estimate_tokens(request.system) + estimate_tokens(request.user)
+        needed += request.max_output_tokens + _TEMPLATE_TOKENS
+        num_ctx = max(SMALLEST_NUM_CTX, 1 << (needed - 1).bit_length(), self._num_ctx)
+        self._num_ctx = min(num_ctx, self._context_tokens)
+        return self._num_ctx
+
+    def _check(self, response: httpx.Response, body: bytes) -> None:
+        if response.status_code == httpx.codes.NOT_FOUND and "model" in read_error(body).lower():
+            raise ModelRefused(t("model.ollama_missing_model", url=self._base_url, model=self._model))
+        check_status(self._server, response, body)
+
+    def _parse(self, body: bytes) -> dict[str, Any]:
+        try:
+            value = json.loads(body)
+        except ValueError as error:
+            raise ModelUnavailable(f"{self._server} sent something that is not JSON.") from error
+        if not isinstance(value, dict):
+            raise ModelUnavailable(f"{self._server} sent something that is not a JSON object.")
+        if "error" in value:
+            # In the middle of a stream, errors come as a line of their own with status 200.
+            raise ModelUnavailable(f"{self._server} reported an error: {read_error(body)}")
+        return value
+
+    def _cut_error(self, num_ctx: int) -> ModelRefused:
+        return ModelRefused(f"{self._server} can't read the whole prompt in its window of {num_ctx} tokens.")
+
+
+def _encodable(text: str) -> str:
+    """Return `text` without lone surrogates, which JSON in UTF-8 can't carry."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _get_content(value: dict[str, Any]) -> str:
+    message = value.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    return content if isinstance(content, str) else ""
+
+
+def _get_count(value: dict[str, Any], name: str) -> int:
+    count = value.get(name)
+    return count if isinstance(count, int) and count > 0 else 0
+
+
+def _was_cut(request: ModelRequest, value: dict[str, Any], num_ctx: int) -> bool:
+    """Return whether the server read less than the whole prompt.
+
+    A cut prompt fills the window to the last token. A server that goes by a window of its own is seen by a
+    round count below what any tokenizer makes of the text; other low counts mean that it counted only what
+    was not cached.
+    """
+    read = _get_count(value, "prompt_eval_count")
+    if read >= num_ctx:
+        return True
+    dense = len(_RUN.sub(r"\1", request.system + request.user))
+    return 0 < read < dense / 10 and read % 1024 == 0
+
+
+def _check_end(value: dict[str, Any], server: str) -> None:
+    if value.get("done_reason") == "length":
+        written = _get_count(value, "eval_count")
+        raise ModelRefused(f"{server} cut its answer off after {written} tokens, so it is not whole.")
+
+
+def _read_reply(value: dict[str, Any], server: str) -> ModelReply:
+    _check_end(value, server)
+    text = _get_content(value)
+    if not text.strip():
+        raise ModelRefused(f"{server} gave an empty answer.")
+    return ModelReply(text, _get_count(value, "prompt_eval_count"), _get_count(value, "eval_count"))
