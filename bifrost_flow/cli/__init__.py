@@ -10,3 +10,8 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions
 @app.callback()
 def main() -> None:
     """Find what failed in piles of logs, and explain each distinct failure once."""
+
+
+from bifrost_flow.cli import tables  # noqa: E402 - a command needs `app`
+
+tables.register(app)

@@ -44,11 +44,8 @@ class Rows:
 
 
 @contextmanager
-def connect_readonly(root: Path, sql: str) -> Generator[duckdb.DuckDBPyConnection]:
-    """Open a connection that has the views which `sql` names, and can do nothing but read below `root`.
-
-    Creating a view reads the footers of its files, so views that nobody asks for are left out.
-    """
+def connect_readonly(root: Path, views: Sequence[str]) -> Generator[duckdb.DuckDBPyConnection]:
+    """Open a connection that has `views`, given as their statements, and reaches nothing but what is in `root`."""
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
@@ -64,7 +61,7 @@ def connect_readonly(root: Path, sql: str) -> Generator[duckdb.DuckDBPyConnectio
         connection.execute(f"SET allowed_directories = [{folders}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        for script in select_views(root, sql):
+        for script in views:
             connection.execute(script)
         yield connection
     finally:
@@ -72,7 +69,10 @@ def connect_readonly(root: Path, sql: str) -> Generator[duckdb.DuckDBPyConnectio
 
 
 def select_views(root: Path, sql: str) -> list[str]:
-    """Return the statements that create the views named in `sql`, and those that these build on, in order."""
+    """Return the statements that create the views named in `sql`, and those that these build on, in order.
+
+    Creating a view reads the footers of all its files, so views that nobody asks for are left out.
+    """
     scripts = render_views(root)
     if _CATALOGUE_WORDS.search(sql):
         return list(scripts.values())
@@ -93,15 +93,11 @@ def run_query(root: Path, sql: str, parameters: Mapping[str, object] | None = No
         WarehouseError: it isn't one query, or DuckDB refuses it; the message is DuckDB's.
     """
     try:
-        with connect_readonly(root, sql) as connection:
-            _check_is_query(connection, sql)
-            connection.execute(sql, dict(parameters) if parameters else None)
-            description = connection.description or []
-            return Rows(
-                columns=_number_repeats([str(column[0]) for column in description]),
-                types=tuple(str(column[1]) for column in description),
-                rows=connection.fetchall(),
-            )
+        try:
+            return _run(root, sql, parameters, select_views(root, sql))
+        except duckdb.CatalogException:
+            # A name was not found; with all views at hand, DuckDB can say which one was meant.
+            return _run(root, sql, parameters, list(render_views(root).values()))
     except duckdb.Error as error:
         raise WarehouseError(str(error)) from error
     except RuntimeError as error:
@@ -109,6 +105,18 @@ def run_query(root: Path, sql: str, parameters: Mapping[str, object] | None = No
         if "interrupted" in str(error).lower():
             raise KeyboardInterrupt from error
         raise
+
+
+def _run(root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str]) -> Rows:
+    with connect_readonly(root, views) as connection:
+        _check_is_query(connection, sql)
+        connection.execute(sql, dict(parameters) if parameters else None)
+        description = connection.description or []
+        return Rows(
+            columns=_number_repeats([str(column[0]) for column in description]),
+            types=tuple(str(column[1]) for column in description),
+            rows=connection.fetchall(),
+        )
 
 
 def _check_is_query(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
