@@ -16,7 +16,7 @@ NEEDLES = (
     "does not", "doesn't", "did not", "is not", "isn't", "not in scope", "no space", "out of memory", "overflow",
     "must be", "unauthorized", "forbidden", "exited with", "exit code", "exit status", "exited ", "canceled",
     "cancelled", "shutdown", "dirty", "problem", "bug:", "warn", "no files", "not available", "unavailable",
-    "duplicate", "illegal", "deadlock", "leak", "corrupt", "malformed", "reset by peer", "no rule", "too long",
+    "duplicate", "illegal", "deadlock", "leak", "issues", "corrupt", "malformed", "reset by peer", "no rule", "too long",
     "e   ", "____", "[-]", "!!!!", "returned non-zero", "npm err", "status 4", "status 5", "[404]", "[err", "deprecated",
     "redeclared", "not provided", "not installed", "not exist", "nonexistent", "core dumped", "oom", "sigsegv",
     "●", "✗", "✖", "✘", "×", "❌", "⨯", "##[", "[e]", "<<<", "--- ", "***", "===", "travis_time", "section_start",
@@ -43,6 +43,7 @@ SHAPES = (
     Shape("native_crash", 92, r"[Ss]egmentation [Ff]ault|SIGSEGV|SIGABRT|SIGBUS|SIGILL|core dumped|[Aa]ssertion .*failed|[Dd]ouble free|corrupted size|stack smashing|Out of memory|OutOfMemory|[Oo]ut of memory|OOMKilled|oom-kill|No space left|DEADLYSIGNAL|heap-buffer-overflow|terminate called"),
     Shape("fatal", 84, r"^(?:.*[:\]] )?(?i:fatal|critical)[:!]|^\s*(?i:error|err)(?: [A-Z]*[0-9]+)?: |(?:^|[\s\[(|])(?:FATAL|CRITICAL)(?:[\s\]:)]|$)|^\s*\[?(?:ERROR|Error|error|ERR)\]?[ :|]|^E: |^npm ERR! (?:code|[A-Z4]|missing|notarget)|^error(?:\x1b|:)|^!+ |^\S+: (?i:error|fatal)(?: error)?: |^\s*[0-9]+:[0-9]+ +(?:error|✖)|: error: |(?:^|\s)error +[A-Z][a-z]|^.{0,40}##\[error\]|^Error in |^::error|^✖ |ERROR in |^E/"),
     Shape("cause_phrase", 70, r"undefined reference|unresolved (?:external|import|reference)|cannot find -l|No such file or directory|[Cc]ommand not found|: not found$|[Pp]ermission denied|[Cc]ould not (?:find|resolve|open|connect|load|read|be |determine|create|compile|transfer|parse|install|locate)|[Cc]ouldn't |[Uu]nable to |[Cc]annot (?:find|open|access|resolve|connect|load|allocate|import|read|create|be |stat|execute|use)|[Cc]onnection (?:refused|reset|timed out)|timed out|[Nn]o (?:matching|match|acceptable|rule|module named|package|such|version|files? |.+ found)|out of sync|unknown (?:option|flag|command|type|revision|key|argument|instruction)|[Ii]nvalid (?:option|argument|value|syntax|configuration|character)|flag provided but|not in scope|does not (?:exist|match|support|compile)|doesn't exist|[Uu]nrecognized|manifest unknown|rate limit|[Aa]uthentication failed|[Uu]nauthorized|403 Forbidden|404 Not Found|[Uu]nsupported|[Mm]ismatch|redeclared|[Ff]ailed asserting|[Aa]ssert(?:ion)?(?:Error|Failed)?\b|[Mm]issing |[Rr]equired |[Ff]ailed to |[Cc]onflict|is not (?:defined|a function|recognized|found|installed|available|supported|allowed|valid|assignable|compatible|up to date)|not available|[Oo]verfull|Bad file|has no attribute|would reformat|not formatted|dirty$|shutdown signal|operation was canceled|[Rr]egression"),
+    Shape("header", 82, r"^\s*(?:[A-Z]{4,5} )?(?:Failures?|FAILURES|Failed (?:[Tt]ests?|[Ee]xamples|[Ss]cenarios|assertions)|TEST FAILURES|Errors?|Tests? in error|Failing tests?|Test failures|Issues|Problems|Errors found)(?: \(?[0-9]+\)?)?\s*[:!(-]*$|^\s*(?:[^\w]+ )?[1-9][0-9]* failing$|[Tt]here (?:was|were) [1-9][0-9]* (?:failure|error)s?:"),
     Shape("count", 58, r"^.*(?:^|[^0-9.])[1-9][0-9]* (?:of [0-9]+ )?(?:\w+ )?(?i:failed|failures?|errors?|failing|broken|problems?)\b|(?i:fail(?:ed|ures)?|errors?)(?: tests?)?[:=] ?[1-9]|^.{0,20}FAILED(?: \(|$)|(?i:failures?|failed (?:tests?|examples|scenarios)|tests? in error|there (?:was|were) [1-9][0-9]* (?:fail|err)\w+):|short test summary|FAILURES!|Test(?:s)? (?:run )?[Ff]ailed|^=+ .*(?:FAILURES|ERRORS)|Detected [1-9]"),
     Shape("word", 40, r"(?:^|[^\w/.-])(?:ERROR|FAIL|FAILED|FAILURE|Failure|FATAL|Fatal|Failed|Exception)(?:$|[^\w/.-])|\w(?:Error|Exception)\b|(?:^|[\s\[(|:])(?:error|failed|failure|fatal|aborted|crashed|killed|exception)(?:$|[\s\]):,.!])|Killed|Aborted|[Tt]imeout|\[(?:404|500)\]"),
     Shape("hint", 18, r"(?i)expected|actual|missing|invalid|unknown|incorrect|unexpected|problem|please |differ|broken|wrong|must be|not ok|[✗✖✘×❌⨯]"),
@@ -67,11 +68,13 @@ MUTED = (
     r"|^\s*(?:x|a|r|create mode [0-9]+|rename|inflating:|\[new (?:branch|tag)\]|\* \[new (?:branch|tag)\]) |^remote: |^ \* branch|^(?:gcc|cc|g\+\+|clang|clang\+\+|libtool|ar|ld|c\+\+|cl|rustc|javac|ccache) .{40,}|^\[INFO\] |^(?:export|declare|env|ENV|ARG|alias) |^\s*(?:npm|yarn) [wW][aA][rR][nN]|^\s*[A-Z_]{3,40}=|^\s*\S+ \.. \S*(?:ok|yes|no)$|# (?i:skip|todo)"
     r"|^\s*at |^\s*File \"|^\s*\w+\s+[0-9]+ .*passed.{0,40}[^1-9]$"
 )
+# Said at a level at which nobody reports a failure: the weaker shapes count for nothing there.
+QUIET = r"\blevel=\"?(?:debug|info|trace)\b|^.{0,60}(?:\bDEBUG\b|\bTRACE\b|\[debug\]|\[info\]|\bINFO\b)|##\[debug\]|##\[warning\]"
 # Where a command starts, and where its failure is told.
 STEP_START = r"^travis_time:start|travis_fold:start|^##\[group\]Run |^##\[section\]Starting|^section_start:|^\$ |^~~~ |^--- [^F]|^\+\+\+ "
 STEP_FAIL = (
-    r"^The command \".+\" (?:exited with [1-9]|failed)|##\[error\](?:Process completed with exit code [1-9]|.*(?:failed with exit code|exited with code) ?'?[1-9])|Build step '.+' marked build as failure"
-    r"|^ERROR: Job failed|ERROR: script returned exit code [1-9]|^🚨 Error: The command exited with status [1-9]|Bash exited with code '[1-9]|^Exited with code (?:exit status )?[1-9]|RPM build errors:|##\[error\]The (?:operation was canceled|job running)"
+    r"^The command \".+\" (?:exited with [1-9]|failed)|##\[error\]|Build step '.+' marked build as failure"
+    r"|^ERROR: Job failed|ERROR: script returned exit code [1-9]|^🚨 Error: The command exited with status [1-9]|Bash exited with code '[1-9]|^Exited with code (?:exit status )?[1-9]|RPM build errors:"
     r"|Your build has been stopped|^Command exited with non-zero status"
 )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 MAX_EVENT_LINES = 60
 MAX_SECTION_LINES = 120
+LOOK_BACK = 8
 
 HEADER = re.compile(r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$")
 RULE = re.compile(
@@ -40,7 +41,29 @@ def find_extent(page: Page, at: int, kind: str, stop: Callable[[int], bool]) -> 
     line = page.get(at) or ""
     if kind == "test_fail" and (HEADER.match(line) or NUMBERED.match(line)):
         return _start_of(page, at, line), _end_of_section(page, at)
+    if kind == "header":
+        return at, _end_of_list(page, at)
     return _start_of(page, at, line), _end_of_event(page, at, line, stop)
+
+
+def _end_of_list(page: Page, at: int) -> int:
+    """A heading over failures: what it heads goes on to a rule, a summary, or two blank lines."""
+    last = at
+    blank = 0
+    for j in range(at + 1, at + MAX_EVENT_LINES):
+        line = page.get(j)
+        if line is None:
+            break
+        if not line.strip():
+            blank += 1
+            if blank > 2:
+                break
+            continue
+        if j > at + 2 and (RULE.match(line) or SUMMARY.match(line.strip())):
+            break
+        blank = 0
+        last = j
+    return last
 
 
 def _end_of_section(page: Page, at: int) -> int:
@@ -89,8 +112,22 @@ def _end_of_event(page: Page, at: int, line: str, stop: Callable[[int], bool]) -
     return last
 
 
+def starts_report(line: str) -> bool:
+    """Tell whether `line` opens the report of one failure among several."""
+    return bool(HEADER.match(line) or NUMBERED.match(line))
+
+
 def _start_of(page: Page, at: int, line: str) -> int:
     base = indent_of(line)
+    if starts_report(line):
+        return at - 1 if RULE.match(page.get(at - 1) or "") else at
+    # A test's name stands over what went wrong in it.
+    for j in range(at - 1, at - LOOK_BACK, -1):
+        text = page.get(j)
+        if text is None or not text.strip():
+            break
+        if starts_report(text):
+            return j - 1 if RULE.match(page.get(j - 1) or "") else j
     first = at
     above = page.get(at - 1)
     if above is None:

@@ -36,10 +36,15 @@ _MASKS = tuple(
 )  # fmt: skip
 
 
-def mask_text(text: str) -> str:
-    """Return `text` with everything masked that varies between two reports of the same failure."""
+_NAMES = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*[`']|‘[^’]*’|[\w-]+\.[a-z]{1,5}\b|\b\w*[_.]\w+\b")
+
+
+def mask_text(text: str, *, names: bool = False) -> str:
+    """Return `text` with everything masked that varies between two reports of the same failure; names too, if asked."""
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
+    if names:
+        text = _NAMES.sub("<q>", text)
     return text.strip()[:MAX_TEMPLATE]
 
 

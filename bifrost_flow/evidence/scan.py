@@ -18,7 +18,7 @@ from bifrost_flow.records import Chunk
 OVERLAP = 160  # lines at a block's end whose reports may go on in the next
 BEFORE, AFTER = 70, 130  # lines kept around an anchor
 KEEP_ANCHORS = 320
-LIKE_KEPT = 6  # anchors of one template in a block
+LIKE_KEPT = 40  # anchors of one template in a block
 HEAD_LINES, TAIL_LINES = 300, 120
 
 WEIGHTS = {"none": 0.0, "echo": score.ECHO_WEIGHT, **{shape.name: shape.weight for shape in SHAPES}}
@@ -169,7 +169,7 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
     page = select.build_page(text_of)
     pieces = select.find_pieces(state.anchors, page, situation)
     packed = select.pack(pieces, page, situation, budget_tokens)
-    chunks = [build_chunk(piece, page, path, rank) for rank, piece in enumerate(packed, start=1)]
+    chunks = _build_chunks(packed, page, path, budget_tokens)
     head = [clean_line(line) for line in state.head]
     tail = [clean_line(line) for line in state.tail]
     system = formats.detect_system(state.head + state.tail)
@@ -183,6 +183,23 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
         judge_outcome(tail, failed_steps=len(state.fails), worst=worst, ci_system=system),
     )
     return facts, chunks
+
+
+def _build_chunks(
+    pieces: list[select.Piece], page: select.Page, path: str, budget_tokens: int
+) -> list[Chunk]:
+    """Return the chunks of `pieces`; placeholders may be longer than the secrets they stand for, so the last gives way."""
+    room = budget_tokens * 4
+    chunks: list[Chunk] = []
+    for piece in pieces:
+        chunk = build_chunk(piece, page, path, len(chunks) + 1)
+        while (size := len(chunk.text.encode()) + 1) > room and len(piece.kept) > 1:
+            piece.kept.discard(max(piece.kept))
+            chunk = build_chunk(piece, page, path, len(chunks) + 1)
+        if size <= room:
+            chunks.append(chunk)
+            room -= size
+    return chunks
 
 
 def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) -> Chunk:

@@ -13,6 +13,7 @@ KIND_NAMES = {number: name for name, number in KINDS.items()}
 
 _MUTED, _ECHO = anchors.to_polars(anchors.MUTED), anchors.to_polars(anchors.ECHO)
 _STEP_FAIL, _STEP_START = anchors.to_polars(anchors.STEP_FAIL), anchors.to_polars(anchors.STEP_START)
+_QUIET = anchors.to_polars(anchors.QUIET)
 _needles = pl.Series([list(anchors.NEEDLES)])
 
 
@@ -40,6 +41,8 @@ def score_text() -> pl.Expr:
     kind = pl.when(text.str.contains(_MUTED)).then(pl.lit(KINDS["none"], pl.UInt8))
     kind = kind.when(text.str.contains(_ECHO)).then(pl.lit(KINDS["echo"], pl.UInt8))
     for shape in anchors.SHAPES:
+        if shape.name == "cause_phrase":
+            kind = kind.when(text.str.contains(_QUIET)).then(pl.lit(KINDS["warning"], pl.UInt8))
         kind = kind.when(text.str.contains(anchors.to_polars(shape.pattern))).then(
             pl.lit(KINDS[shape.name], pl.UInt8)
         )

@@ -1,12 +1,17 @@
 """Choose what of a file is shown within a budget: every failure's own line first, then the reports around them, best first."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
-from bifrost_flow.evidence.extent import Page, find_extent
+from bifrost_flow.evidence.extent import Page, find_extent, starts_report
+from bifrost_flow.evidence.fingerprint import mask_text
 from bifrost_flow.evidence.score import Anchor
 
-MAX_SHOWN_BYTES = 480
+MAX_SHOWN_BYTES = 360
+MAX_PIECE_LINES = 150
+MAX_GAP = 4
+PARAGRAPH_LINES = 16
 TAIL_LINES = 14
 HEAVY = ("sanitizer", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
 
@@ -75,87 +80,148 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
     def stop(line: int) -> bool:
         return kinds.get(line) in HEAVY
 
-    pieces: list[Piece] = []
-    owner: dict[int, Piece] = {}
-    for anchor in sorted(anchors, key=lambda a: (-score_anchor(a, situation), a.line)):
-        score = score_anchor(anchor, situation)
-        if anchor.line in owner:
-            piece = owner[anchor.line]
-            piece.cores.add(anchor.line)
-            continue
+    found: list[Piece] = []
+    for anchor in anchors:
         first, last = find_extent(page, anchor.line, anchor.kind, stop)
-        while first < anchor.line and first in owner:
-            first += 1
-        for line in range(anchor.line, last + 1):
-            if line in owner:
-                last = line - 1
-                break
-        piece = Piece(anchor.line, anchor.kind, score, anchor.template, first, last, {anchor.line})
-        pieces.append(piece)
-        for line in range(first, last + 1):
-            owner.setdefault(line, piece)
-    return pieces
+        score = score_anchor(anchor, situation)
+        like = hash(mask_text(anchor.text, names=True))
+        found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line}))
+    merged: list[Piece] = []
+    for piece in sorted(found, key=lambda piece: (piece.first, -piece.last)):
+        into = merged[-1] if merged else None
+        if (
+            into is None
+            or max(piece.last, into.last) - into.first > MAX_PIECE_LINES
+            or not _touch(into, piece, page)
+        ):
+            merged.append(piece)
+            continue
+        into.last = max(into.last, piece.last)
+        into.cores |= piece.cores
+        if piece.score > into.score:
+            into.anchor, into.kind, into.score, into.template = (
+                piece.anchor,
+                piece.kind,
+                piece.score,
+                piece.template,
+            )
+    return sorted(merged, key=lambda piece: (-piece.score, piece.anchor))
+
+
+def _touch(into: Piece, piece: Piece, page: Page) -> bool:
+    """Tell whether two reports overlap, or follow each other so closely that they are one."""
+    if piece.first <= into.last:
+        return True
+    return piece.first - into.last <= 2 and not starts_report(page.get(piece.first) or "")
+
+
+class _Purse:
+    """The budget, and the lines that were bought with it."""
+
+    def __init__(self, page: Page, room: int) -> None:
+        self.page = page
+        self.room = room
+        self.total = room
+        self.owner: dict[int, Piece] = {}
+
+    def cost_of(self, line: int) -> int:
+        return len(show_line(self.page.get(line) or "").encode()) + 1
+
+    def keep(self, piece: Piece, lines: Iterable[int], share: float) -> bool:
+        """Keep `lines` in order while they cost less than `share` of the budget; tell whether all were kept."""
+        left = min(self.room, int(self.total * share))
+        for line in lines:
+            text = self.page.get(line)
+            if line in self.owner or text is None:
+                continue
+            cost = self.cost_of(line)
+            if cost > left:
+                return False
+            piece.kept.add(line)
+            self.owner[line] = piece
+            left -= cost
+            self.room -= cost
+        return True
 
 
 def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: int) -> list[Piece]:
     """Fill `kept` of the pieces within `budget_tokens`; return those that keep something, best first."""
-    room = budget_tokens * 4
-    taken: set[int] = set()
-    sizes: dict[int, int] = {}
-
-    def size_of(line: int) -> int:
-        if line not in sizes:
-            sizes[line] = len(show_line(page.get(line) or "").encode()) + 1
-        return sizes[line]
-
-    def keep(piece: Piece, lines: Sequence[int], limit: int) -> int:
-        nonlocal room
-        spent = 0
-        for line in lines:
-            text = page.get(line)
-            if line in taken or text is None:
-                continue
-            cost = size_of(line)
-            if cost > room or spent + cost > limit:
-                break
-            piece.kept.add(line)
-            taken.add(line)
-            spent += cost
-            room -= cost
-        return spent
-
-    total = room
-    seen: set[int] = set()
-    tails = [_tail_piece(page, fail) for fail in (situation.fails or (situation.length,))[-2:]]
+    purse = _Purse(page, budget_tokens * 4)
+    tails = [_tail_piece(fail) for fail in (situation.fails or (situation.length - 1,))[-2:]]
     # The report that most likely is the cause, whole.
     for piece in pieces[:1]:
-        keep(piece, _by_nearness(piece), int(total * 0.45))
-        seen.add(piece.template)
-    # Every other failure's own lines.
-    for piece in pieces[1:]:
-        if piece.score >= 30:
-            keep(piece, sorted(piece.cores), min(int(total * 0.25), room - int(total * 0.25)))
-    # What stood last before the step failed: tools that print no word of failure end there.
-    for tail in tails:
-        keep(tail, tail_lines(tail, page), int(total * 0.2))
-    # The reports around the other failures, the like of an earlier one last.
-    for again in (False, True):
-        for piece in pieces:
-            if (piece.template in seen) is not again and piece is not pieces[0]:
-                continue
-            if piece.score < 12:
-                continue
-            seen.add(piece.template)
-            keep(piece, _by_nearness(piece), int(total * 0.3))
-            if room < 60:
-                break
-    # Context.
+        purse.keep(piece, sorted(piece.cores)[:12], 0.3)
+        purse.keep(piece, _by_nearness(piece), 0.45)
+    # The other failures' own lines: first one of each sort, then the like.
+    firsts: dict[int, Piece] = {}
     for piece in pieces:
-        if piece.kept and room > 200:
-            keep(piece, [n for n in range(piece.first - 1, piece.first - 3, -1) if n >= 0], int(total * 0.05))
-            keep(piece, [piece.last + 1, piece.last + 2], int(total * 0.05))
+        firsts.setdefault(piece.template, piece)
+    speaking = [piece for piece in pieces[1:] if piece.score >= 30]
+    share = 0.25
+    for group in (
+        [p for p in speaking if firsts[p.template] is p],
+        [p for p in speaking if firsts[p.template] is not p],
+    ):
+        left = purse.room
+        for piece in group:
+            purse.keep(piece, sorted(piece.cores), max(0.0, share - (left - purse.room) / purse.total))
+    for piece in [p for p in pieces if p.kind == "count"][:6]:
+        purse.keep(piece, [piece.anchor], 0.03)
+    # What stood last before the step failed: tools that print no word of failure end there.
+    for tail in tails[::-1]:
+        purse.keep(tail, tail_lines(tail, page)[:TAIL_LINES], 0.15)
+    # The reports around the other failures, one of each sort first.
+    for piece in [p for p in pieces if firsts[p.template] is p] + [
+        p for p in pieces if firsts[p.template] is not p
+    ]:
+        if piece.score >= 12:
+            purse.keep(piece, _by_nearness(piece), 0.35)
+        if piece.template in firsts and firsts[piece.template] is piece and piece.score >= 60:
+            purse.keep(piece, _paragraph(piece, page), 0.08)
+    _fill_gaps(purse)
+    # With room left: the paragraphs around, more of the end.
+    for tail in tails[::-1]:
+        purse.keep(tail, tail_lines(tail, page), 0.2)
+    for piece in pieces[:12]:
+        if piece.kept:
+            purse.keep(piece, _paragraph(piece, page), 0.15)
+    _fill_gaps(purse)
+    for piece in pieces[:6]:
+        if piece.kept:
+            purse.keep(piece, _around(piece, page), 0.15)
+    _fill_gaps(purse)
     shown = [piece for piece in (*pieces, *tails) if piece.kept]
     return sorted(shown, key=lambda piece: (-piece.score, piece.anchor))
+
+
+def _fill_gaps(purse: _Purse) -> None:
+    """Keep what stands between kept lines that are close: a report with a hole is hard to read."""
+    lines = sorted(purse.owner)
+    for before, after in zip(lines, lines[1:], strict=False):
+        if 1 < after - before <= MAX_GAP + 1:
+            purse.keep(purse.owner[before], range(before + 1, after), 0.1)
+
+
+def _around(piece: Piece, page: Page) -> list[int]:
+    """Return the lines with text around a piece, blank lines or not, nearest first."""
+    above = [n for n in range(piece.first - 1, piece.first - 24, -1) if (page.get(n) or "").strip()][:12]
+    below = [n for n in range(piece.last + 1, piece.last + 24) if (page.get(n) or "").strip()][:12]
+    return [line for pair in zip_longest(above, below) for line in pair if line is not None]
+
+
+def _paragraph(piece: Piece, page: Page) -> list[int]:
+    """Return the lines with text that stand around a piece without a blank line between, nearest first."""
+    above, below = [], []
+    for line in range(piece.first - 1, piece.first - PARAGRAPH_LINES, -1):
+        if not (page.get(line) or "").strip():
+            break
+        above.append(line)
+    for line in range(piece.last + 1, piece.last + PARAGRAPH_LINES):
+        if not (page.get(line) or "").strip():
+            break
+        below.append(line)
+    mixed = [line for pair in zip_longest(below, above) for line in pair if line is not None]
+    return mixed
 
 
 def _by_nearness(piece: Piece) -> list[int]:
@@ -165,14 +231,14 @@ def _by_nearness(piece: Piece) -> list[int]:
     return after + before if len(after) < 30 else after[:30] + before + after[30:]
 
 
-def _tail_piece(page: Page, fail: int) -> Piece:
+def _tail_piece(fail: int) -> Piece:
     return Piece(fail, "tail", 14.0, fail, max(0, fail - 40), fail)
 
 
 def tail_lines(tail: Piece, page: Page) -> list[int]:
     """Return the last lines with text up to where the step failed, the latest first."""
     lines = [n for n in range(tail.last, tail.first - 1, -1) if (page.get(n) or "").strip()]
-    return lines[:TAIL_LINES]
+    return lines
 
 
 def build_page(text_of: Callable[[int], str | None]) -> Page:
