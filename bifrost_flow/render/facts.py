@@ -202,7 +202,7 @@ def format_size(count: int) -> str:
 
 def format_cost(cost_usd: float) -> str:
     """Return a price in USD with as many digits as are worth reading."""
-    return f"${cost_usd:,.2f}" if cost_usd == 0 or cost_usd >= 1 else f"${cost_usd:.4f}"
+    return f"{cost_usd:,.2f} USD" if cost_usd == 0 or cost_usd >= 1 else f"{cost_usd:.4f} USD"
 
 
 def format_count(count: int) -> str:

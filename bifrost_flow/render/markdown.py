@@ -26,7 +26,7 @@ MAX_QUOTE_CHARS = 2000
 # link.
 _INLINE = re.compile(r"[\\`*\[\]|~$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<!\S)#|:(?=//)|(?<=www)\.")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_BLOCK_START = re.compile(r"^(\s*)([-+=]|\d{1,9}(?=[.)]))")
+_BLOCK_START = re.compile(r"^(?=[-+=])|^(\d{1,9})(?=[.)](?:\s|$))")
 _BACKTICKS = re.compile(r"`+")
 
 
@@ -52,7 +52,7 @@ def render_markdown(report: Report) -> str:
 def escape_inline(text: str) -> str:
     """Return `text` on one line, such that Markdown and HTML take it as plain words."""
     line = re.sub(r"[&<>]", lambda match: _ENTITIES[match[0]], put_on_one_line(text))
-    return _BLOCK_START.sub(r"\1\\\2", _INLINE.sub(r"\\\g<0>", line))
+    return _BLOCK_START.sub(r"\1\\", _INLINE.sub(r"\\\g<0>", line))
 
 
 def escape_paragraphs(text: str) -> str:
