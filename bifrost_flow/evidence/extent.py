@@ -9,6 +9,7 @@ MAX_SECTION_LINES = 120
 LOOK_BACK = 8
 
 HEADER = re.compile(r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$")
+UNITTEST = re.compile(r"^(?:FAIL|ERROR): \S")
 RULE = re.compile(
     r"^\s*(?:={10,}|-{20,}|_{10,}|\*{10,}|\+{10,}|#{10,})\s*$|^=+ .{1,80} =+$|^\s*-{5,} .{1,60} -{5,}$"
 )
@@ -19,6 +20,9 @@ FRAME = re.compile(
 )
 SUMMARY = re.compile(
     r"^(?:Ran \d+ tests?|Tests?(?: run)?:|Test Suites:|Snapshots:|Finished in |FAILED \(|OK\b|\d+ (?:passing|failing|tests?|examples|runs|passed|failed)|Tests run:|Results\s*:|travis_)"
+)
+BOUNDARY = re.compile(
+    r"^\$ |^The command \"|^##\[(?:group|endgroup|error|section)\]|^travis_|^section_(?:start|end):|^Build step "
 )
 INCLUDED = re.compile(
     r"^(?:In file included from |\s+from \S+:\d+[:,]|In (?:function|member|instantiation)|\S+: In (?:function|member|constructor|instantiation|static))"
@@ -39,7 +43,7 @@ def indent_of(line: str) -> int:
 def find_extent(page: Page, at: int, kind: str, stop: Callable[[int], bool]) -> tuple[int, int]:
     """Return the first and last line of the report around line `at`; `stop` tells whether another report starts there."""
     line = page.get(at) or ""
-    if kind == "test_fail" and (HEADER.match(line) or NUMBERED.match(line)):
+    if kind == "test_fail" and _opens_section(page, at, line):
         return _start_of(page, at, line), _end_of_section(page, at)
     if kind == "header":
         return at, _end_of_list(page, at)
@@ -52,7 +56,7 @@ def _end_of_list(page: Page, at: int) -> int:
     blank = 0
     for j in range(at + 1, at + MAX_EVENT_LINES):
         line = page.get(j)
-        if line is None:
+        if line is None or BOUNDARY.match(line):
             break
         if not line.strip():
             blank += 1
@@ -66,13 +70,20 @@ def _end_of_list(page: Page, at: int) -> int:
     return last
 
 
+def _opens_section(page: Page, at: int, line: str) -> bool:
+    """Tell whether `line` heads a section; unittest's heading is one only between its rules."""
+    if UNITTEST.match(line):
+        return bool(RULE.match(page.get(at + 1) or "") or RULE.match(page.get(at - 1) or ""))
+    return starts_report(line)
+
+
 def _end_of_section(page: Page, at: int) -> int:
     last = at
     numbered = NUMBERED.match(page.get(at) or "") is not None
     bullet = (page.get(at) or "").lstrip().startswith("●")
     for j in range(at + 1, at + MAX_SECTION_LINES):
         line = page.get(j)
-        if line is None:
+        if line is None or BOUNDARY.match(line):
             break
         if not line.strip():
             continue
@@ -94,7 +105,7 @@ def _end_of_event(page: Page, at: int, line: str, stop: Callable[[int], bool]) -
     while j < at + MAX_EVENT_LINES:
         j += 1
         following = page.get(j)
-        if following is None:
+        if following is None or BOUNDARY.match(following):
             break
         if not following.strip():
             after = page.get(j + 1)
@@ -107,9 +118,22 @@ def _end_of_event(page: Page, at: int, line: str, stop: Callable[[int], bool]) -
             last = j
         elif open_traceback:
             last, open_traceback = j, False
+        elif last == at and (frame := _next_frame(page, j, stop)):
+            last = j = frame
         else:
             break
     return last
+
+
+def _next_frame(page: Page, at: int, stop: Callable[[int], bool]) -> int | None:
+    """Return the line of the stack's first frame, when the message before it takes a few lines."""
+    for j in range(at, at + LOOK_BACK):
+        line = page.get(j)
+        if line is None or not line.strip() or BOUNDARY.match(line) or stop(j):
+            return None
+        if FRAME.match(line):
+            return j
+    return None
 
 
 def starts_report(line: str) -> bool:

@@ -42,7 +42,7 @@ def score_text() -> pl.Expr:
     kind = kind.when(text.str.contains(_ECHO)).then(pl.lit(KINDS["echo"], pl.UInt8))
     for shape in anchors.SHAPES:
         if shape.name == "cause_phrase":
-            kind = kind.when(text.str.contains(_QUIET)).then(pl.lit(KINDS["warning"], pl.UInt8))
+            kind = kind.when(text.str.contains(_QUIET)).then(pl.lit(KINDS["hint"], pl.UInt8))
         kind = kind.when(text.str.contains(anchors.to_polars(shape.pattern))).then(
             pl.lit(KINDS[shape.name], pl.UInt8)
         )

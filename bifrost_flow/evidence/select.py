@@ -11,6 +11,7 @@ from bifrost_flow.evidence.score import Anchor
 MAX_SHOWN_BYTES = 360
 MAX_PIECE_LINES = 150
 MAX_GAP = 4
+SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
 TAIL_LINES = 14
 HEAVY = ("sanitizer", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
@@ -26,7 +27,7 @@ class Piece:
     template: int
     first: int
     last: int
-    cores: set[int] = field(default_factory=set)
+    cores: dict[int, tuple[float, int]] = field(default_factory=dict)  # lines that speak: score, sort
     kept: set[int] = field(default_factory=set)
 
 
@@ -59,9 +60,10 @@ def weigh_place(line: int, situation: Situation) -> float:
     return 0.65 + 0.1 * line / max(1, situation.length)
 
 
-def weigh_rarity(count: int) -> float:
-    """Return a factor that falls with how often the like is said: 1 for once, 0.6 for a hundred times."""
-    return 1.0 / (1.0 + 0.1 * (max(1, count).bit_length() - 1))
+def weigh_rarity(count: int, kind: str) -> float:
+    """Return a factor that falls with how often the like is said, less so for shapes that only failures have."""
+    octaves = max(1, count).bit_length() - 1
+    return 1.0 / (1.0 + 0.1 * (max(0, octaves - 4) if kind in HEAVY else octaves))
 
 
 def score_anchor(anchor: Anchor, situation: Situation) -> float:
@@ -69,7 +71,7 @@ def score_anchor(anchor: Anchor, situation: Situation) -> float:
     return (
         anchor.weight
         * weigh_place(anchor.line, situation)
-        * weigh_rarity(situation.counts.get(anchor.template, 1))
+        * weigh_rarity(situation.counts.get(anchor.template, 1), anchor.kind)
     )
 
 
@@ -85,7 +87,7 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
         first, last = find_extent(page, anchor.line, anchor.kind, stop)
         score = score_anchor(anchor, situation)
         like = hash(mask_text(anchor.text, names=True))
-        found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line}))
+        found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (score, like)}))
     merged: list[Piece] = []
     for piece in sorted(found, key=lambda piece: (piece.first, -piece.last)):
         into = merged[-1] if merged else None
@@ -156,15 +158,10 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     firsts: dict[int, Piece] = {}
     for piece in pieces:
         firsts.setdefault(piece.template, piece)
-    speaking = [piece for piece in pieces[1:] if piece.score >= 30]
-    share = 0.25
-    for group in (
-        [p for p in speaking if firsts[p.template] is p],
-        [p for p in speaking if firsts[p.template] is not p],
-    ):
+    for group in _split_sorts(pieces):
         left = purse.room
-        for piece in group:
-            purse.keep(piece, sorted(piece.cores), max(0.0, share - (left - purse.room) / purse.total))
+        for line, piece in group:
+            purse.keep(piece, [line], max(0.0, 0.25 - (left - purse.room) / purse.total))
     for piece in [p for p in pieces if p.kind == "count"][:6]:
         purse.keep(piece, [piece.anchor], 0.03)
     # What stood last before the step failed: tools that print no word of failure end there.
@@ -192,6 +189,23 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     _fill_gaps(purse)
     shown = [piece for piece in (*pieces, *tails) if piece.kept]
     return sorted(shown, key=lambda piece: (-piece.score, piece.anchor))
+
+
+def _split_sorts(pieces: list[Piece]) -> tuple[list[tuple[int, Piece]], list[tuple[int, Piece]]]:
+    """Return the lines that speak, best first: the first of each sort, and the like of these."""
+    speaking = [
+        (score, line, like, piece)
+        for piece in pieces
+        for line, (score, like) in piece.cores.items()
+        if score >= SPEAKS
+    ]
+    speaking.sort(key=lambda entry: (-entry[0], entry[1]))
+    seen: set[int] = set()
+    firsts, others = [], []
+    for _, line, like, piece in speaking:
+        (others if like in seen else firsts).append((line, piece))
+        seen.add(like)
+    return firsts, others
 
 
 def _fill_gaps(purse: _Purse) -> None:
