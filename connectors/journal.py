@@ -11,6 +11,7 @@ the few seconds that a loss of power may take cost some calls again, whereas a s
 them.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -53,6 +54,7 @@ class Journal:
     def __init__(self, warehouse_location: str, run_id: str, *, project: str = "default") -> None:
         self.run_id = run_id
         self._guard = threading.Lock()
+        self._torn = False
         self._path = _journal_folder(warehouse_location) / f"{run_id}.jsonl"
         # Locked before it gets the name under which other runs look for orphans.
         unborn = self._path.with_name(f".{run_id}.{uuid.uuid4().hex}.tmp")
@@ -63,16 +65,15 @@ class Journal:
             self._write({"run_id": run_id, "project": project})
             unborn.rename(self._path)
         except OSError as error:
-            raise WarehouseError(t("warehouse.no_journal", run_id=run_id, reason=error.strerror)) from error
+            unborn.unlink(missing_ok=True)
+            raise self._explain(error) from error
 
     def append(self, answer: CachedAnswer | None, call: Call) -> None:
-        """Write down a call, and its answer unless it failed; from then on no end of the process loses them."""
+        """Write down a call, and its answer unless it failed; no end of the process loses them then."""
         try:
             self._write({"answer": answer and _to_json(answer), "call": _to_json(call)})
         except OSError as error:
-            raise WarehouseError(
-                t("warehouse.no_journal", run_id=self.run_id, reason=error.strerror)
-            ) from error
+            raise self._explain(error) from error
 
     def fold(self, warehouse: Warehouse) -> int:
         """Put the answers into `cache`, then remove the journal. Returns how many there were.
@@ -94,11 +95,15 @@ class Journal:
     def _write(self, line: dict[str, Any]) -> None:
         content = json.dumps(line, separators=(",", ":")).encode() + b"\n"
         with self._guard:
+            # After a full disk cut a line short, the next one must not be part of it.
+            content = b"\n" + content if self._torn else content
             written = os.write(self._handle, content)
-            if written != len(content):
-                # The disk filled up within the line. Close it, so that the next line stands alone.
-                os.write(self._handle, b"\n")
-                raise OSError(28, os.strerror(28))
+            self._torn = written != len(content)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _explain(self, error: OSError) -> WarehouseError:
+        return WarehouseError(t("warehouse.no_journal", run_id=self.run_id, reason=error.strerror))
 
 
 def fold_orphans(warehouse: Warehouse) -> tuple[Orphan, ...]:

@@ -116,6 +116,8 @@ def _to_csv(value: object) -> str:
 
 
 def _to_text(value: object) -> str:
+    if isinstance(value, float):
+        return repr(value)
     plain = _to_json(value)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 

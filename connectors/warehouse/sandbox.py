@@ -45,7 +45,7 @@ class Rows:
 
 @contextmanager
 def connect_readonly(root: Path, views: Sequence[str]) -> Generator[duckdb.DuckDBPyConnection]:
-    """Open a connection that has `views`, given as their statements, and reaches nothing but what is in `root`."""
+    """Open a connection that has `views` (their statements) and reaches nothing but what is in `root`."""
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
@@ -93,6 +93,7 @@ def run_query(root: Path, sql: str, parameters: Mapping[str, object] | None = No
         WarehouseError: it isn't one query, or DuckDB refuses it; the message is DuckDB's.
     """
     try:
+        sql.encode("utf-8")
         try:
             return _run(root, sql, parameters, select_views(root, sql))
         except duckdb.CatalogException:
@@ -100,6 +101,10 @@ def run_query(root: Path, sql: str, parameters: Mapping[str, object] | None = No
             return _run(root, sql, parameters, list(render_views(root).values()))
     except duckdb.Error as error:
         raise WarehouseError(str(error)) from error
+    except UnicodeEncodeError as error:
+        raise WarehouseError(t("warehouse.not_text")) from error
+    except RecursionError as error:
+        raise WarehouseError(t("warehouse.too_deep")) from error
     except RuntimeError as error:
         # What DuckDB raises for a query that Ctrl-C interrupted.
         if "interrupted" in str(error).lower():
