@@ -1,17 +1,31 @@
 """The command line. It parses, calls and shows; heavy imports happen inside the commands."""
 
+from typing import Annotated
+
 import typer
 
+from bifrost_flow.cli import export, run, server, settings, tables
 from bifrost_flow.language import t
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.callback()
-def main() -> None:
-    """Find what failed in piles of logs, and explain each distinct failure once."""
+def _show_version(asked: bool) -> None:
+    if asked:
+        from bifrost_flow import __version__
+
+        typer.echo(f"bifrost-flow {__version__}")
+        raise typer.Exit
 
 
-from bifrost_flow.cli import tables  # noqa: E402 - a command needs `app`
+@app.callback(help=t("app.help"))
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help=t("app.version"))
+    ] = False,
+) -> None:
+    pass
 
-tables.register(app)
+
+for commands in (run, tables, export, settings, server):
+    commands.register(app)
