@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from bifrost_flow.records import SEVERITIES, Finding, Problem, Report
 from bifrost_flow.errors import SettingsError
+from bifrost_flow.records import SEVERITIES, Finding, Problem, Report
 
 EXIT_FINE, EXIT_GATE, EXIT_USAGE, EXIT_PARTIAL, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -31,6 +31,9 @@ class Summary:
     tokens_out: int
     tokens_saved: int
     cost_usd: float
+    planned_calls: int  # of a dry run: what would be asked, in estimated tokens and cost
+    planned_tokens: int
+    planned_cost_usd: float
     findings: int  # distinct failures in this run; the resolved ones are not among them
     new: int
     recurring: int
@@ -55,11 +58,15 @@ def summarise(
     provider: str,
     model: str,
     duration_s: float,
+    planned: tuple[int, int, float] = (0, 0, 0.0),
     exports: Sequence[str] = (),
     mlflow: str = "",
     slack: str = "",
 ) -> Summary:
-    """Return the summary of a run from its report and from what became of its deliveries."""
+    """Return the summary of a run from its report and from what became of its deliveries.
+
+    `planned` is what a dry run would do: calls, tokens and USD.
+    """
     run, statuses = report.run, Counter(finding.status for finding in report.findings)
     return Summary(
         run_id=run.run_id,
@@ -79,12 +86,15 @@ def summarise(
         tokens_out=run.tokens_out,
         tokens_saved=run.tokens_saved,
         cost_usd=run.cost_usd,
+        planned_calls=planned[0],
+        planned_tokens=planned[1],
+        planned_cost_usd=planned[2],
         findings=len(report.findings) - statuses["resolved"],
         new=statuses["new"],
         recurring=statuses["recurring"],
         regressed=statuses["regressed"],
         resolved=statuses["resolved"],
-        errors=run.errors,
+        errors=len(report.problems),
         duration_s=round(duration_s, 3),
         warehouse=report.warehouse,
         exports=tuple(exports),
@@ -111,7 +121,7 @@ def check_gate(gate: str) -> str:
 
 
 def trips_gate(findings: Sequence[Finding], gate: str) -> bool:
-    """Return whether findings of a run trip `gate`: new (or regressed) ones, any, or any of a severity and above."""
+    """Return whether `findings` trip `gate`: new or regressed ones, any, or any of a severity and above."""
     open_findings = [finding for finding in findings if finding.status != "resolved"]
     if gate == "any":
         return bool(open_findings)

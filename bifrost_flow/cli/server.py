@@ -18,7 +18,12 @@ def register(app: typer.Typer) -> None:
 def start_server(
     port: Annotated[int, typer.Option(help=t("server.up.port"), min=1, max=65535)] = 4200,
 ) -> None:
-    from connectors.prefect_server import find_configured_url, find_kept_server, hold_start_lock, start_kept_server
+    from connectors.prefect_server import (
+        find_configured_url,
+        find_kept_server,
+        hold_start_lock,
+        start_kept_server,
+    )
 
     with exit_on_errors():
         if url := find_configured_url():

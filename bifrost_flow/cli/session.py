@@ -17,8 +17,8 @@ from connectors.prefect_server import (
 )
 
 DRAIN_TIMEOUT_S = 5.0
-# Prefect's own lines are for its servers and workers. Ours are told through `progress`; errors of the run reach the user
-# as our exit message, and the run's log on the server keeps everything.
+# Prefect's own lines are for its servers and workers. Ours are told through `progress`; errors of a run
+# reach the user as our exit message, and the run's log on the server keeps everything.
 CONSOLE_ENVIRONMENT = {
     **QUIET_ENVIRONMENT,
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -31,10 +31,10 @@ CONSOLE_ENVIRONMENT = {
 
 
 class PrefectSession:
-    """A Prefect API for a block: the user's own, one kept warm by `up`, else an embedded one that ends with the block.
+    """A Prefect API for a block: the user's own, one kept warm by `up`, else an embedded one for this block.
 
-    The embedded server comes up in the background: import what the flow needs inside the block, then call `wait` and
-    the flow.
+    The embedded server comes up in the background: import what the flow needs inside the block, then call
+    `wait` and the flow.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,9 @@ class PrefectSession:
         if self._server is not None:
             self._server.wait()
             self._lock.close()
-        elif not is_healthy(url := os.environ.get("PREFECT_API_URL") or find_configured_url() or "", timeout_s=10):
+        elif not is_healthy(
+            url := os.environ.get("PREFECT_API_URL") or find_configured_url() or "", timeout_s=10
+        ):
             raise ServerError(t("server.not_answering", url=url))
 
     def __exit__(self, *exception: object) -> None:
@@ -78,7 +80,7 @@ class PrefectSession:
 def _send_what_is_queued() -> None:
     """Let Prefect's background threads hand the last events and log lines to the server before it stops.
 
-    Task runs are recorded from events: without this the last ones would stay `Running` in the server's database.
+    Task runs are recorded from events: without this the last ones would stay `Running` in its database.
     """
     if "prefect.events.worker" not in sys.modules:
         return

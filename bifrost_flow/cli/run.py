@@ -1,0 +1,208 @@
+"""`run`: the main job, from logs to findings, tables and a report."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bifrost_flow.cli.failures import exit_on_errors, leave
+from bifrost_flow.language import set_language, t
+from bifrost_flow.progress import progress, request_stop, stop_requested, watch
+from bifrost_flow.render.defuse import put_on_one_line
+from bifrost_flow.summary import EXIT_CODES, EXIT_GATE, EXIT_INTERRUPTED, check_gate, trips_gate
+
+if TYPE_CHECKING:
+    from bifrost_flow.records import Report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("run", help=t("run.help"))(run)
+
+
+def run(
+    targets: Annotated[list[str], typer.Argument(metavar="PATH|GLOB|-", help=t("run.targets"))],
+    warehouse: Annotated[str | None, typer.Option(help=t("run.warehouse"))] = None,
+    project: Annotated[str | None, typer.Option(help=t("run.project"))] = None,
+    provider: Annotated[str | None, typer.Option(help=t("run.provider"))] = None,
+    model: Annotated[str | None, typer.Option(help=t("run.model"))] = None,
+    prompt: Annotated[str, typer.Option(help=t("run.prompt"))] = "error_analysis",
+    formats: Annotated[list[str] | None, typer.Option("--format", "-f", help=t("run.format"))] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", help=t("run.out"))] = None,
+    lang: Annotated[str | None, typer.Option(help=t("app.lang"))] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help=t("run.concurrency"))] = None,
+    budget_tokens: Annotated[int | None, typer.Option(min=1, help=t("run.budget_tokens"))] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help=t("run.no_cache"))] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=t("run.dry_run"))] = False,
+    fail_on: Annotated[str | None, typer.Option(help=t("run.fail_on"))] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=t("run.json"))] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=t("run.quiet"))] = False,
+) -> None:
+    with exit_on_errors():
+        parameters = {
+            "paths": targets,
+            "warehouse": warehouse,
+            "project": project,
+            "provider": provider,
+            "model": model,
+            "prompt": prompt,
+            "formats": [name for word in formats or () for name in word.split(",")] or None,
+            "out": out,
+            "lang": lang,
+            "concurrency": concurrency,
+            "budget_tokens": budget_tokens,
+            "use_cache": not no_cache,
+            "dry_run": dry_run,
+        }
+        code = _run_audit(parameters, fail_on=fail_on, as_json=as_json, quiet=quiet)
+    leave(code)
+
+
+def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool, quiet: bool) -> int:
+    """Run the flow here, show what came of it, and return the exit code."""
+    from bifrost_flow.cli.progress import show_progress
+    from bifrost_flow.cli.session import PrefectSession
+    from bifrost_flow.settings import load_settings
+
+    named = {"warehouse", "project", "provider", "model", "lang"}
+    settings = load_settings({name: parameters[name] for name in named})
+    set_language(settings.lang)
+    if fail_on:
+        check_gate(fail_on)
+    listener, shown = show_progress(quiet=quiet)
+    with PrefectSession() as session:
+        with shown:
+            watch(listener)
+            summary = _call_flow(session.wait, parameters)
+        report = None if summary["status"] == "dry_run" else _load_report(summary, settings.lang)
+    if as_json:
+        json.dump(summary, sys.stdout, ensure_ascii=False)
+        sys.stdout.write("\n")
+    else:
+        _show_summary(summary, report)
+    if report and fail_on and trips_gate(report.findings, fail_on):
+        return EXIT_GATE
+    return EXIT_CODES[summary["status"]]
+
+
+def _call_flow(wait_for_server: Callable[[], None], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Call the flow and return its summary; raise what made it fail."""
+    import asyncio
+
+    from prefect import tags
+
+    from flows.audit import audit
+
+    wait_for_server()
+    with saving_on_interrupt(), tags("bifrost-flow"):
+        result = asyncio.run(_await_result(audit, parameters))
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+async def _await_result(flow: Any, parameters: dict[str, Any]) -> Any:
+    state = await flow(**parameters, return_state=True)
+    if state.is_cancelled():
+        # Prefect raises for a cancelled run; ours was ended early by Ctrl-C, and has a summary.
+        return state.data.result
+    return await state.aresult(raise_on_failure=False)
+
+
+@contextmanager
+def saving_on_interrupt() -> Generator[None]:
+    """Make the first Ctrl-C ask the run to save and end, and the second one end it at once.
+
+    What was paid for is in the journal in either case.
+    """
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        if stop_requested():
+            os._exit(EXIT_INTERRUPTED)
+        request_stop()
+        progress().tell(t("run.stopping"))
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _load_report(summary: dict[str, Any], language: str) -> "Report":
+    """Read the run back from its tables: what is shown is what is stored."""
+    from connectors.warehouse import Warehouse
+
+    warehouse = Warehouse.open(summary["warehouse"], project=summary["project"], create=False)
+    return warehouse.read_report(summary["run_id"], language=language)
+
+
+def _show_summary(summary: dict[str, Any], report: "Report | None") -> None:
+    from rich.console import Console
+
+    from bifrost_flow.render.terminal import render_terminal
+
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    if report is None:
+        console.print(t("run.dry", **_format_counts(summary)))
+    else:
+        render_terminal(report, Console(highlight=False, markup=False, emoji=False))
+        console.print()
+        console.print(t("run.counts", **_format_counts(summary)))
+        console.print(t("run.calls", **_format_counts(summary)))
+        if summary["groups"] and not summary["llm_calls"] and summary["cache_hits"] == summary["groups"]:
+            console.print(t("run.warm"))
+    if summary["problems"]:
+        console.print()
+        console.print(t("run.problems"))
+        for problem in summary["problems"]:
+            console.print(f"  {put_on_one_line(problem)}")
+    if report is not None:
+        console.print()
+        for path in summary["exports"]:
+            console.print(t("run.report", path=path))
+        console.print(t("run.tables", path=summary["warehouse"]))
+        console.print(t("run.mlflow", detail=summary["mlflow"]))
+        console.print(t("run.slack", detail=summary["slack"]))
+        console.print()
+        console.print(t("run.next"))
+        for command in _suggest_commands(summary, report):
+            console.print(f"  {command}")
+
+
+def _format_counts(summary: dict[str, Any]) -> dict[str, str]:
+    counts = {key: f"{value:,}" for key, value in summary.items() if isinstance(value, int)}
+    return {
+        **{key: str(value) for key, value in summary.items()},
+        **counts,
+        "cost": f"{summary['cost_usd']:.4f}",
+        "hits": counts["cache_hits"],
+        "calls": counts["planned_calls"],
+        "tokens": counts["planned_tokens"],
+        "planned_cost": f"{summary['planned_cost_usd']:.4f}",
+    }
+
+
+def _suggest_commands(summary: dict[str, Any], report: "Report") -> list[str]:
+    """Return three commands that go on from here, ready to be pasted."""
+    from shlex import quote
+
+    from bifrost_flow.settings import load_settings
+
+    where = ""
+    if summary["warehouse"] != os.path.realpath(load_settings().warehouse):
+        where = f" --warehouse {quote(summary['warehouse'])}"
+    open_findings = [finding for finding in report.findings if finding.status != "resolved"]
+    shown = open_findings[0].fingerprint if open_findings else "latest"
+    query = quote("SELECT category, count(*) AS findings FROM findings GROUP BY ALL ORDER BY ALL DESC")
+    return [
+        f"bifrost-flow show {shown}{where}",
+        f"bifrost-flow sql {query}{where}",
+        f"bifrost-flow history{where}",
+    ]

@@ -1,0 +1,118 @@
+"""The main job: read logs, find what failed, explain each distinct failure once, keep and deliver."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, State
+from prefect.utilities.annotations import quote
+
+from bifrost_flow.prompts import DEFAULT_PROMPT
+from bifrost_flow.settings import load_settings
+from bifrost_flow.summary import Summary
+from flows.job import Asked, Job, list_chunks, name_source
+from tasks.analyse import look_up
+from tasks.export import export
+from tasks.extract import extract
+from tasks.filter import filter_lines
+from tasks.group import group
+from tasks.ingest import ingest
+from tasks.normalise import normalise
+from tasks.notify import notify
+from tasks.persist import persist
+from tasks.track import track
+
+
+def name_run() -> str:
+    """Return what a person looks for in Prefect's list of runs: the source and the date."""
+    source = name_source(flow_run.parameters.get("paths") or [])
+    return f"{source} {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+def end_flow(summary: Summary) -> State[dict[str, Any]]:
+    """Return the state that says how the audit went: part of it failing is in its name, no exception."""
+    text = "; ".join(summary.problems[:10])
+    if summary.status == "interrupted":
+        return Cancelled(data=summary.to_dict(), message=text)
+    return Completed(
+        name=summary.status.replace("_", " ").title().replace(" ", ""), data=summary.to_dict(), message=text
+    )
+
+
+@flow(name="audit", flow_run_name=name_run, persist_result=True, result_serializer="json")
+async def audit(
+    paths: list[str],
+    warehouse: str | None = None,
+    project: str | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    prompt: str = DEFAULT_PROMPT,
+    lang: str | None = None,
+    concurrency: int | None = None,
+    budget_tokens: int | None = None,
+    formats: list[str] | None = None,
+    out: str | None = None,
+    use_cache: bool = True,
+    dry_run: bool = False,
+) -> State[dict[str, Any]]:
+    """Audit a pile of logs: what failed, why, and what is new since the last run.
+
+    Args:
+        paths: files, folders, globs, or - for standard input.
+        warehouse: folder of the tables.
+        project: whose history the findings are compared with.
+        provider: who explains: auto, rules or ollama.
+        model: the provider's model.
+        prompt: what is asked: error_analysis, performance, security or deployment.
+        lang: language of answers and report: en or ko.
+        concurrency: model calls at a time.
+        budget_tokens: tokens of evidence to keep of each log.
+        formats: report formats: markdown, html, json, csv.
+        out: folder or file for the reports; default: reports/ in the warehouse.
+        use_cache: take answers that were paid for earlier.
+        dry_run: say what would be asked and spent, and call nobody.
+    """
+    overrides = {
+        "warehouse": warehouse,
+        "project": project,
+        "provider": provider,
+        "model": model,
+        "lang": lang,
+        "fanout.concurrency": concurrency,
+        "evidence.budget_tokens": budget_tokens,
+        "output.out": out,
+    }
+    job = Job(load_settings(overrides), paths, prompt=prompt, formats=formats, dry_run=dry_run)
+    settings = job.settings
+
+    inputs = ingest(paths, max_bytes=job.max_bytes)
+    lines = filter_lines(normalise(quote(inputs.sources)))
+    evidence = extract(quote(lines), budget_tokens=settings.evidence.budget_tokens)
+    groups = group(quote(evidence))
+
+    chosen = await job.choose_provider()
+    cached = look_up(
+        quote(groups), chosen, job.prompt, language=settings.lang, warehouse=job.cache if use_cache else None
+    )
+    if dry_run:
+        report = job.build_report(inputs, evidence, groups, Asked(cached.answered, (), (), 0))
+        return end_flow(job.end(report, chosen, planned=job.plan_cost(cached, chosen)))
+
+    asked = await job.ask(cached, chosen)
+    report = job.build_report(inputs, evidence, groups, asked)
+    persist(
+        job.warehouse,
+        quote(report),
+        chunks=quote(list_chunks(evidence)),
+        calls=quote(asked.calls),
+        metrics=job.measure(report),
+        journal=job.journal,
+    )
+    exported, tracked, notified = await asyncio.gather(
+        export(quote(report), formats=job.formats, out=settings.output.out),
+        track(quote(report), job.tracker, **job.describe_for_tracking(report, chosen)),
+        notify(quote(report), settings.slack, report_link=None),
+    )
+    return end_flow(job.end(report, chosen, exported=exported, tracked=tracked, notified=notified))

@@ -1,0 +1,343 @@
+"""What one audit holds from its start to its end: settings, connectors, and the making of its report."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect.runtime import flow_run
+from prefect.utilities.annotations import quote
+
+from bifrost_flow import __version__
+from bifrost_flow.answer import SCHEMA_VERSION
+from bifrost_flow.cost import cost_of
+from bifrost_flow.errors import WarehouseError
+from bifrost_flow.evidence import fingerprint, redact
+from bifrost_flow.language import t
+from bifrost_flow.progress import progress, stop_requested
+from bifrost_flow.prompts import Prompt, load_prompt
+from bifrost_flow.records import (
+    FINDING_STATUSES,
+    Call,
+    Chunk,
+    FileEvidence,
+    Group,
+    Problem,
+    Report,
+    Run,
+    new_run_id,
+)
+from bifrost_flow.render import FORMATS, find_format, render_report
+from bifrost_flow.settings import Settings, masked_settings
+from bifrost_flow.status import assign_statuses
+from bifrost_flow.summary import Summary, summarise
+from connectors.journal import Journal, fold_orphans
+from connectors.models.choose import choose_provider
+from connectors.models.fanout import Circuit, RetryPolicy
+from connectors.models.protocol import Provider
+from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
+from connectors.slack import SlackResult
+from connectors.tracking import TrackingResult, open_tracker
+from connectors.warehouse import Warehouse
+from tasks.analyse import CachePlan, Limits, analyse, split_batches
+from tasks.export import Exported
+from tasks.ingest import Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking: answers from the cache and from calls, and what went wrong."""
+
+    answers: tuple[GroupAnswer, ...]
+    calls: tuple[Call, ...]
+    problems: tuple[Problem, ...]
+    left: int  # questions that a stop left unasked
+
+
+class Job:
+    """One audit's settings and connectors.
+
+    Raises:
+        SettingsError: the prompt, a format or the provider is not known.
+        WarehouseError: the warehouse can't be opened.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Sequence[str],
+        *,
+        prompt: str,
+        formats: Sequence[str] | None,
+        dry_run: bool,
+    ) -> None:
+        self.settings = settings
+        self.source = name_source(paths)
+        self.prompt: Prompt = load_prompt(prompt)
+        self.formats = pick_formats(settings, formats)
+        self.run_id = new_run_id()
+        self.started_at = datetime.now(UTC)
+        self._clock = time.perf_counter()
+        self._dry_run = dry_run
+        self._warehouse = open_warehouse(settings, create=not dry_run)
+        self._choosing = start_choosing(settings)
+        if not dry_run:
+            fold_orphans(self.warehouse)
+            self.journal = Journal(self.warehouse.location, self.run_id, project=settings.project)
+            self.tracker = open_tracker(
+                self.warehouse.location,
+                tracking_uri=settings.mlflow.tracking_uri,
+                experiment=settings.mlflow.experiment,
+                enabled=settings.mlflow.enabled,
+            )
+            self.tracker.start()
+
+    @property
+    def max_bytes(self) -> int | None:
+        """Files above this size, in bytes on disk, are left out."""
+        size_mb = self.settings.log.max_size_mb
+        return None if size_mb is None else int(size_mb * 1_000_000)
+
+    @property
+    def warehouse(self) -> Warehouse:
+        if self._warehouse is None:
+            raise WarehouseError(f"{self.settings.warehouse}: a dry run has made no warehouse.")
+        return self._warehouse
+
+    @property
+    def cache(self) -> Warehouse | None:
+        """Where answers may be cached; a dry run before the first run has none."""
+        return self._warehouse
+
+    async def choose_provider(self) -> Provider:
+        """Return who will answer, and say so."""
+        provider, note = await asyncio.wrap_future(self._choosing)
+        progress().tell(note)
+        return provider
+
+    async def ask(self, cached: CachePlan, provider: Provider) -> Asked:
+        """Ask what the cache does not answer, in batches side by side, largest groups first."""
+        fanout = self.settings.fanout
+        limits = Limits(
+            concurrency=fanout.concurrency,
+            semaphore=asyncio.Semaphore(fanout.concurrency),
+            circuit=Circuit(),
+            retry=RetryPolicy(max_retries=self.settings.ollama.max_retries),
+        )
+        progress().start_stage("analyse", len(cached.misses))
+        batches = split_batches(cached.misses, concurrency=fanout.concurrency)
+        done = await asyncio.gather(
+            *(analyse(quote(batch), provider, limits=limits, journal=self.journal) for batch in batches)
+        )
+        answers = (*cached.answered, *(answer for batch in done for answer in batch.answers))
+        calls = tuple(self._price(call) for batch in done for call in batch.calls)
+        problems = tuple(problem for batch in done for problem in batch.problems)
+        summary = t("run.analysed", calls=len(calls), hits=len(cached.answered), failed=len(problems))
+        progress().end_stage("analyse", summary)
+        left = len(cached.misses) + len(cached.answered) - len(answers) - len(problems)
+        return Asked(answers, calls, problems, left)
+
+    def _price(self, call: Call) -> Call:
+        cost = cost_of(self.settings.prices, call.model, tokens_in=call.tokens_in, tokens_out=call.tokens_out)
+        return replace(call, cost_usd=cost)
+
+    def build_report(
+        self, inputs: Inputs, evidence: Sequence[FileEvidence], groups: Sequence[Group], asked: Asked
+    ) -> Report:
+        """Return what the run found, compared with what earlier runs of the project knew."""
+        now = datetime.now(UTC)
+        files = (*inputs.unread, *(each.file for each in evidence))
+        found = [build_finding(answer, first_seen=now, last_seen=now) for answer in asked.answers]
+        findings = assign_statuses(
+            found,
+            seen={group.fingerprint: group.paths for group in groups},
+            files=files,
+            history=self.warehouse.read_history() if self._warehouse else {},
+        )
+        problems = (*inputs.problems, *list_unread(evidence), *asked.problems)
+        status = "interrupted" if stop_requested() else "partial" if problems else "completed"
+        run = Run(
+            run_id=self.run_id,
+            flow_run_id=flow_run.id,
+            project=self.settings.project,
+            source=self.source,
+            started_at=self.started_at,
+            finished_at=now,
+            status="dry_run" if self._dry_run else status,
+            settings=json.dumps(masked_settings(self.settings), ensure_ascii=False),
+            versions=json.dumps(self._describe_versions()),
+            files=len(files),
+            bytes=sum(file.bytes for file in files),
+            lines=sum(file.lines for file in files),
+            chunks=sum(len(each.chunks) for each in evidence),
+            groups=len(groups),
+            llm_calls=len(asked.calls),
+            cache_hits=sum(answer.cached for answer in asked.answers),
+            tokens_in=sum(call.tokens_in for call in asked.calls),
+            tokens_out=sum(call.tokens_out for call in asked.calls),
+            tokens_saved=sum(a.tokens_in + a.tokens_out for a in asked.answers if a.cached),
+            cost_usd=sum(call.cost_usd for call in asked.calls),
+            errors=len(problems),
+        )
+        location = self._warehouse.location if self._warehouse else self.settings.warehouse
+        return Report(run, findings, files, problems, location, self.settings.lang)
+
+    def _describe_versions(self) -> dict[str, str]:
+        return {
+            "engine": __version__,
+            "prompt": f"{self.prompt.name} {self.prompt.version}",
+            "schema": SCHEMA_VERSION,
+            "fingerprint": fingerprint.VERSION,
+            "redaction": redact.VERSION,
+        }
+
+    def measure(self, report: Report) -> list[tuple[str, float, str]]:
+        """Return the run's numbers as name, value and unit."""
+        run = report.run
+        duration_s = (run.finished_at or run.started_at).timestamp() - run.started_at.timestamp()
+        counts = Counter(finding.status for finding in report.findings)
+        return [
+            ("duration", duration_s, "s"),
+            ("files", run.files, "1"),
+            ("lines", run.lines, "1"),
+            ("bytes", run.bytes, "B"),
+            ("chunks", run.chunks, "1"),
+            ("groups", run.groups, "1"),
+            ("llm_calls", run.llm_calls, "1"),
+            ("cache_hits", run.cache_hits, "1"),
+            ("tokens_in", run.tokens_in, "token"),
+            ("tokens_out", run.tokens_out, "token"),
+            ("tokens_saved", run.tokens_saved, "token"),
+            ("cost", run.cost_usd, "USD"),
+            ("errors", run.errors, "1"),
+            *((f"findings_{status}", counts[status], "1") for status in FINDING_STATUSES),
+        ]
+
+    def describe_for_tracking(self, report: Report, provider: Provider) -> dict[str, Mapping[str, Any]]:
+        """Return what MLflow keeps of the run: parameters, metrics and artifacts."""
+        model = provider.describe()
+        return {
+            "parameters": {
+                "source": self.source,
+                "provider": model.provider,
+                "model": model.model,
+                "model_parameters": model.parameters,
+                "budget_tokens": self.settings.evidence.budget_tokens,
+                "concurrency": self.settings.fanout.concurrency,
+                "language": self.settings.lang,
+                **{f"version_{name}": value for name, value in self._describe_versions().items()},
+            },
+            "metrics": {name: value for name, value, _unit in self.measure(report)},
+            "artifacts": {
+                "report.md": render_report(report, "markdown"),
+                "findings.json": render_report(report, "json"),
+                "prompt.txt": f"{self.prompt.system}\n\n{self.prompt.user}\n",
+            },
+        }
+
+    def end(
+        self,
+        report: Report,
+        provider: Provider,
+        *,
+        planned: tuple[int, int, float] = (0, 0, 0.0),
+        exported: Exported | None = None,
+        tracked: TrackingResult | None = None,
+        notified: SlackResult | None = None,
+    ) -> Summary:
+        """Return what the run says of itself, deliveries included."""
+        exported = exported or Exported((), ())
+        if exported.problems:
+            run = replace(
+                report.run, status="partial" if report.run.status == "completed" else report.run.status
+            )
+            report = replace(report, run=run, problems=(*report.problems, *exported.problems))
+        model = provider.describe()
+        return summarise(
+            report,
+            provider=model.provider,
+            model=model.model,
+            duration_s=time.perf_counter() - self._clock,
+            planned=planned,
+            exports=exported.paths,
+            mlflow=describe_delivery(tracked),
+            slack=describe_delivery(notified),
+        )
+
+    def plan_cost(self, cached: CachePlan, provider: Provider) -> tuple[int, int, float]:
+        """Return what asking would take: calls, tokens of the prompts, and their cost in USD."""
+        tokens, model = sum_estimates(cached.misses), provider.describe().model
+        return (
+            len(cached.misses),
+            tokens,
+            cost_of(self.settings.prices, model, tokens_in=tokens, tokens_out=0),
+        )
+
+
+def name_source(paths: Sequence[str]) -> str:
+    """Return a short name for what a run reads."""
+    more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
+    return f"{Path(paths[0]).name or paths[0]}{more}" if paths else "?"
+
+
+def pick_formats(settings: Settings, formats: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the formats to export: those named, else the one that `out` is named for, else the usual two.
+
+    Raises:
+        SettingsError: there is no such format.
+    """
+    if formats:
+        return tuple(find_format(name).name for name in formats)
+    suffix = Path(settings.output.out or "").suffix
+    named = [known.name for known in FORMATS.values() if suffix and known.suffix == suffix]
+    configured = [name for name in (settings.output.format,) if name in FORMATS]
+    return tuple(named) or tuple(dict.fromkeys((*configured, "html")))
+
+
+def open_warehouse(settings: Settings, *, create: bool) -> Warehouse | None:
+    """Return the warehouse; with `create=False`, None where there is none yet."""
+    try:
+        return Warehouse.open(settings.warehouse, project=settings.project, create=create)
+    except WarehouseError:
+        if create:
+            raise
+        return None
+
+
+def start_choosing(settings: Settings) -> "Future[tuple[Provider, str]]":
+    """Ask beside the reading who will answer: a server that is down takes half a second to say so."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="choose")
+    future = pool.submit(
+        choose_provider,
+        settings.provider,
+        ollama_url=settings.ollama.url,
+        ollama_model=settings.model or settings.ollama.model,
+        timeout_s=settings.ollama.timeout,
+        context_tokens=settings.ollama.context_tokens,
+    )
+    pool.shutdown(wait=False)
+    return future
+
+
+def list_unread(evidence: Sequence[FileEvidence]) -> list[Problem]:
+    """Return a problem for each file that was found but gave no lines, or not all of them."""
+    files = [each.file for each in evidence if each.file.status != "read"]
+    return [Problem("extract", file.path, file.error or file.status) for file in files]
+
+
+def list_chunks(evidence: Sequence[FileEvidence]) -> list[Chunk]:
+    """Return all pieces of evidence of a run."""
+    return [chunk for each in evidence for chunk in each.chunks]
+
+
+def describe_delivery(result: TrackingResult | SlackResult | None) -> str:
+    """Return what became of a delivery as `status: detail`."""
+    if result is None:
+        return "not done"
+    return f"{result.status}: {result.detail}" if result.detail else result.status

@@ -1,0 +1,85 @@
+"""Write reports: as files, and as artifacts of the flow run."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+
+from bifrost_flow.language import t
+from bifrost_flow.progress import progress
+from bifrost_flow.records import Problem, Report
+from bifrost_flow.render import find_format, render_report
+from tasks.stage import stage
+
+# Prefect keeps artifacts in its database; a longer report is for the file.
+MAX_ARTIFACT_CHARACTERS = 200_000
+MAX_ARTIFACT_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The files that were written, and those that could not be."""
+
+    paths: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def name_exports(report: Report, formats: Sequence[str], out: str | None) -> dict[str, str]:
+    """Return the path of each format's file; `-` is standard output.
+
+    `out` is a folder, or a file (it has the suffix of a format): then other formats go beside it.
+    """
+    if out == "-":
+        return dict.fromkeys(formats, "-")
+    folder = Path(out) if out else Path(report.warehouse) / "reports" / report.run.run_id
+    if out and folder.suffix and not folder.is_dir():
+        return {
+            name: str(folder if len(formats) == 1 else folder.with_suffix(find_format(name).suffix))
+            for name in formats
+        }
+    return {name: str(folder / find_format(name).file_name) for name in formats}
+
+
+def write_exports(report: Report, formats: Sequence[str], out: str | None) -> Exported:
+    """Write `report` in each of `formats`; one that can't be written does not keep the others from it."""
+    written, problems = [], []
+    for name, path in name_exports(report, formats, out).items():
+        text = render_report(report, name)
+        if path == "-":
+            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+            continue
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(text, encoding="utf-8")
+            written.append(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message = t("run.export_failed", path=path, reason=reason, run_id=report.run.run_id)
+            problems.append(Problem("export", path, message))
+    return Exported(tuple(written), tuple(problems))
+
+
+@stage("export")
+async def export(report: Report, *, formats: Sequence[str], out: str | None) -> Exported:
+    """Write the report's files, and its Markdown and its findings as artifacts in Prefect."""
+    progress().start_stage("export", None)
+    exported = write_exports(report, formats, out)
+    key = f"report-{report.run.run_id}"
+    markdown = render_report(report, "markdown")[:MAX_ARTIFACT_CHARACTERS]
+    await acreate_markdown_artifact(markdown, key=key, description=report.run.source)
+    rows = [
+        {
+            "status": finding.status,
+            "severity": finding.severity,
+            "category": finding.category,
+            "title": finding.title,
+            "occurrences": finding.occurrences,
+            "fingerprint": finding.fingerprint,
+        }
+        for finding in report.findings[:MAX_ARTIFACT_ROWS]
+    ]
+    await acreate_table_artifact(rows, key=f"findings-{report.run.run_id}", description=report.run.source)
+    progress().end_stage("export", t("run.exported", paths=", ".join(exported.paths) or "-"))
+    return exported

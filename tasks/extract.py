@@ -1,0 +1,40 @@
+"""Read every input once, and keep the lines that a person would mark."""
+
+from bifrost_flow.language import t
+from bifrost_flow.progress import progress, stop_requested
+from bifrost_flow.records import FileEvidence
+from connectors.extraction import extract_evidence
+from connectors.sources import remove_spooled
+from tasks.normalise import ReadPlan
+from tasks.stage import stage
+
+
+@stage("extract")
+def extract(plan: ReadPlan, *, budget_tokens: int) -> tuple[FileEvidence, ...]:
+    """Return the evidence of each input of `plan`; when a stop is requested, of those read until then."""
+    progress().start_stage("extract", len(plan.sources))
+    found: list[FileEvidence] = []
+    try:
+        reading = extract_evidence(
+            plan.sources, budget_tokens=budget_tokens, max_line_bytes=plan.max_line_bytes
+        )
+        for evidence in reading:
+            found.append(evidence)
+            progress().advance("extract", len(found))
+            if stop_requested():
+                break
+    finally:
+        remove_spooled(plan.sources)
+    outcomes = [evidence.file.outcome for evidence in found]
+    progress().end_stage(
+        "extract",
+        t(
+            "run.extracted",
+            lines=f"{sum(evidence.file.lines for evidence in found):,}",
+            chunks=f"{sum(len(evidence.chunks) for evidence in found):,}",
+            tokens=f"{sum(chunk.tokens for evidence in found for chunk in evidence.chunks):,}",
+            failed=f"{outcomes.count('failed'):,}",
+            passed=f"{outcomes.count('passed'):,}",
+        ),
+    )
+    return tuple(found)

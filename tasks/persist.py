@@ -1,0 +1,33 @@
+"""Write what a run found to the warehouse."""
+
+from collections.abc import Sequence
+
+from bifrost_flow.language import t
+from bifrost_flow.progress import progress
+from bifrost_flow.records import Call, Chunk, Report
+from connectors.journal import Journal
+from connectors.warehouse import Warehouse
+from tasks.stage import stage
+
+
+@stage("persist")
+def persist(
+    warehouse: Warehouse,
+    report: Report,
+    *,
+    chunks: Sequence[Chunk],
+    calls: Sequence[Call],
+    metrics: Sequence[tuple[str, float, str]],
+    journal: Journal,
+) -> None:
+    """Write all tables of the run; its row in `runs` comes last, so that a run that is seen is complete."""
+    progress().start_stage("persist", None)
+    run_id = report.run.run_id
+    warehouse.write_calls(run_id, calls)
+    warehouse.write_files(run_id, report.files)
+    warehouse.write_chunks(run_id, chunks)
+    warehouse.write_findings(run_id, report.findings)
+    warehouse.write_metrics(run_id, metrics)
+    journal.fold(warehouse)
+    warehouse.write_run(report.run)
+    progress().end_stage("persist", t("run.persisted", warehouse=warehouse.location))
