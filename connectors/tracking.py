@@ -84,7 +84,7 @@ class Tracker:
         self.tracking_uri = tracking_uri
         self._experiment = experiment
         self._artifact_location = artifact_location
-        self._disabled = disabled
+        self.disabled = disabled
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._ready: tuple[MlflowClient, str] | None = None
@@ -96,7 +96,7 @@ class Tracker:
         Call it once our own heavy modules are imported: two threads that import packages with circular
         imports at once can see half of one.
         """
-        if self._disabled is None and self._preparing is None:
+        if self.disabled is None and self._preparing is None:
             self._preparing = Background(self.prepare, name="tracking")
 
     def prepare(self) -> None:
@@ -105,7 +105,7 @@ class Tracker:
         Raises:
             DeliveryError: any of that failed.
         """
-        if self._disabled is None:
+        if self.disabled is None:
             self._open()
 
     def log_run(
@@ -118,8 +118,8 @@ class Tracker:
         tags: Mapping[str, str],
     ) -> TrackingResult:
         """Write one run; `artifacts` are texts by file name. Returns within the time-out, never raises."""
-        if self._disabled is not None:
-            return TrackingResult("disabled", self._disabled)
+        if self.disabled is not None:
+            return TrackingResult("disabled", self.disabled)
         shown = mask_uri(self.tracking_uri)
         tags = {
             "run_id": report.run.run_id,
@@ -259,7 +259,7 @@ def _prepare_store(path: Path, artifact_root: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.with_name(f"{path.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
