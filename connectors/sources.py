@@ -22,7 +22,7 @@ from typing import IO, BinaryIO, cast
 from bifrost_flow.language import t
 from bifrost_flow.records import LogFile, Problem
 
-BLOCK_BYTES = 32 << 20
+BLOCK_BYTES = 16 << 20
 # A line is cut here: nobody reads further, and one line of a gigabyte must not fill the memory.
 MAX_LINE_BYTES = 64 << 10
 # Text logs compress 10 to 100 fold; beyond this a file is taken for a bomb and what was read so far is kept.

@@ -13,6 +13,8 @@ ESCAPES = (
     "\x1b\\[[0-9;:?<=>]*[ -/]*[@-~]|\x1b[\\]_P^X][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[()][0-9A-B]|\x1b[ -~]?"
     "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 )
+# What a line must hold to need more than its prefix taken off.
+CONTROLS = "[\x00-\x08\x0b-\x1f\x7f]"
 _ISO = r"20[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?: ?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?"
 # Column names of `gh run view --log`: job, step, time, separated by tabs.
 PREFIX = (
@@ -38,3 +40,8 @@ def clean_column(lines: pl.Expr) -> pl.Expr:
     """Do what `clean_line` does, on a String column."""
     seen = lines.str.replace_all(ESCAPES, "").str.strip_chars_end().str.replace(r"^.*\r", "")
     return seen.str.replace(PREFIX, "")
+
+
+def strip_prefix(lines: pl.Expr) -> pl.Expr:
+    """Do what `clean_line` does, on a String column without control characters."""
+    return lines.str.replace(PREFIX, "").str.strip_chars_end()

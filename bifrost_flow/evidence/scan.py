@@ -1,7 +1,10 @@
 """Drive the evidence stage over one file: blocks of text in, chunks out; memory is bounded by the block, not the file."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,11 +18,12 @@ from bifrost_flow.evidence.outcome import judge_outcome
 from bifrost_flow.evidence.redact import redact_text
 from bifrost_flow.records import Chunk
 
-OVERLAP = 160  # lines at a block's end whose reports may go on in the next
 BEFORE, AFTER = 70, 130  # lines kept around an anchor
-KEEP_ANCHORS = 320
+KEEP_ANCHORS = 400  # of a block, and of a file when pruned
 LIKE_KEPT = 40  # anchors of one template in a block
+KEEP_FAILS = 200
 HEAD_LINES, TAIL_LINES = 300, 120
+WORKERS = 2
 
 WEIGHTS = {"none": 0.0, "echo": score.ECHO_WEIGHT, **{shape.name: shape.weight for shape in SHAPES}}
 _WEIGHT_OF = pl.DataFrame(
@@ -42,16 +46,21 @@ class Facts:
 
 @dataclass(slots=True)
 class _State:
-    seen: int = 0  # lines before the current block
     length: int = 0
     anchors: list[score.Anchor] = field(default_factory=list)
-    counts: dict[int, int] = field(default_factory=dict)
+    templates: score.Templates = field(default_factory=score.Templates)
     fails: list[int] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     windows: list[tuple[int, list[str]]] = field(default_factory=list)
     head: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
     last_start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    lines: pl.Series
+    found: pl.DataFrame
 
 
 def split_lines(block: bytes, max_line_bytes: int) -> pl.Series:
@@ -63,97 +72,99 @@ def split_lines(block: bytes, max_line_bytes: int) -> pl.Series:
     return lines
 
 
-def scan_file(
-    blocks: Iterable[bytes], path: str, *, budget_tokens: int, max_line_bytes: int
-) -> tuple[Facts, list[Chunk]]:
+def _prepare(block: bytes, max_line_bytes: int) -> _Prepared:
+    lines = split_lines(block, max_line_bytes)
+    return _Prepared(lines, score.find_candidates(lines))
+
+
+def _prepare_ahead(blocks: Iterable[bytes], max_line_bytes: int) -> Iterator[_Prepared]:
+    """Prepare blocks on threads while earlier ones are judged; at most `WORKERS` + 1 are held at once."""
+    blocks = iter(blocks)
+    first, second = next(blocks, None), next(blocks, None)
+    if first is None:
+        return
+    if second is None:
+        yield _prepare(first, max_line_bytes)
+        return
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting = deque(pool.submit(_prepare, block, max_line_bytes) for block in (first, second))
+        del first, second
+        for block in blocks:
+            waiting.append(pool.submit(_prepare, block, max_line_bytes))
+            yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def scan_file(blocks: Iterable[bytes], path: str, *, budget_tokens: int, max_line_bytes: int) -> tuple[Facts, list[Chunk]]:
     """Return the facts of a file and its chunks, best first, from its text in blocks of whole lines."""
     state = _State()
-    carry: pl.Series | None = None
-    fresh = 0  # index of the first line in the current block that was not judged yet
-    for block in blocks:
-        lines = split_lines(block, max_line_bytes)
-        state.length += len(lines)
-        if carry is not None:
-            _judge(carry, state, fresh, max(fresh, len(carry) - OVERLAP) if len(carry) > OVERLAP else fresh)
-            fresh_from = max(fresh, len(carry) - OVERLAP) if len(carry) > OVERLAP else fresh
-            keep_from = max(0, fresh_from - OVERLAP)
-            state.seen += keep_from
-            lines = pl.concat([carry[keep_from:], lines])
-            fresh = fresh_from - keep_from
-        if len(state.head) < HEAD_LINES:
-            state.head.extend(lines[: HEAD_LINES - len(state.head)].to_list())
-        carry = lines
-    if carry is not None:
-        _judge(carry, state, fresh, len(carry))
-        state.tail = carry[-TAIL_LINES:].to_list()
+    for block in _prepare_ahead(blocks, max_line_bytes):
+        _judge(block, state)
     return _finish(state, path, budget_tokens)
 
 
-def _judge(lines: pl.Series, state: _State, first: int, end: int) -> None:
-    """Find the anchors among `lines[first:end]` and keep the text around them."""
-    if end <= first:
-        return
-    found = score.score_candidates(score.find_candidates(lines[first:end]))
-    found = found.with_columns(row=pl.col("row") + first).join(
-        _WEIGHT_OF, on="kind", how="left", maintain_order="left"
-    )
+def _judge(block: _Prepared, state: _State) -> None:
+    """Find the anchors in a block and keep the text around them."""
+    lines, seen = block.lines, state.length
+    found = state.templates.judge(block.found).join(_WEIGHT_OF, on="kind", how="left", maintain_order="left")
     for row, step in found.filter(pl.col("step") > 0).select("row", "step").iter_rows():
         if step == 1:
-            state.last_start = state.seen + row
+            state.last_start = seen + row
         else:
-            state.fails.append(state.seen + row)
+            state.fails.append(seen + row)
             state.starts.append(state.last_start)
-    heavy = found.filter(pl.col("weight") > 0)
-    tally = heavy.group_by("template").len()
-    for template, count in tally.iter_rows():
-        state.counts[template] = state.counts.get(template, 0) + count
+    del state.fails[:-KEEP_FAILS], state.starts[:-KEEP_FAILS]
+    rank = pl.col("weight") * pl.col("blocks").cast(pl.Float64).pow(-select.SPREAD_EXPONENT)
     order = pl.int_range(pl.len()).over("template")
-    best = heavy.filter((order < LIKE_KEPT) | (order >= pl.len().over("template") - 2))
-    best = best.sort("weight", "row", descending=[True, True]).head(KEEP_ANCHORS)
+    best = found.filter(pl.col("weight") > 0).with_columns(rank=rank)
+    best = best.filter((order < LIKE_KEPT) | (order >= pl.len().over("template") - 2))
+    best = best.sort("rank", "row", descending=[True, True]).head(KEEP_ANCHORS)
     new = [
-        score.Anchor(state.seen + row, weight, score.KIND_NAMES[kind], template, text)
-        for row, weight, kind, template, text in best.select(
-            "row", "weight", "kind", "template", "text"
-        ).iter_rows()
+        score.Anchor(seen + row, weight, score.KIND_NAMES[kind], template, text)
+        for row, weight, kind, template, text in best.select("row", "weight", "kind", "template", "text").iter_rows()
     ]
     state.anchors.extend(new)
-    wanted = [anchor.line - state.seen for anchor in new]
-    wanted += [fail - state.seen for fail in state.fails[-4:] if fail >= state.seen]
-    wanted.append(end - 1)
-    _keep_windows(lines, state, wanted)
-    if len(state.anchors) > 2 * KEEP_ANCHORS:
+    wanted = [anchor.line - seen for anchor in new] + [fail - seen for fail in state.fails[-4:] if fail >= seen]
+    # The ends of each block belong to reports that stand across blocks.
+    spans = [[0, min(AFTER, len(lines))], *_spans_around(wanted, len(lines)), [max(0, len(lines) - BEFORE), len(lines)]]
+    for first, last in spans:
+        state.windows.append((seen + first, lines[first:last].to_list()))
+    if len(state.head) < HEAD_LINES:
+        state.head.extend(lines[: HEAD_LINES - len(state.head)].to_list())
+    state.tail = [*state.tail, *lines[-TAIL_LINES:].to_list()][-TAIL_LINES:]
+    state.length += len(lines)
+    if len(state.anchors) > 4 * KEEP_ANCHORS:
         _prune(state)
 
 
-def _keep_windows(lines: pl.Series, state: _State, wanted: list[int]) -> None:
+def _spans_around(rows: list[int], length: int) -> list[list[int]]:
     spans: list[list[int]] = []
-    for row in sorted(wanted):
-        first, last = max(0, row - BEFORE), min(len(lines), row + AFTER)
+    for row in sorted(rows):
+        first, last = max(0, row - BEFORE), min(length, row + AFTER)
         if spans and first <= spans[-1][1]:
             spans[-1][1] = max(spans[-1][1], last)
         else:
             spans.append([first, last])
-    for first, last in spans:
-        state.windows.append((state.seen + first, lines[first:last].to_list()))
+    return spans
 
 
 def _prune(state: _State) -> None:
     situation = _situation(state)
     state.anchors.sort(key=lambda anchor: (-select.score_anchor(anchor, situation), -anchor.line))
-    del state.anchors[KEEP_ANCHORS:]
+    del state.anchors[2 * KEEP_ANCHORS :]
     lines = sorted([anchor.line for anchor in state.anchors] + state.fails[-4:])
     kept = []
-    at = 0
-    for start, texts in sorted(state.windows, key=lambda window: window[0]):
-        while at < len(lines) and lines[at] < start:
-            at += 1
-        if at < len(lines) and lines[at] < start + len(texts):
+    for start, texts in state.windows:
+        at = bisect_left(lines, start - AFTER)
+        if at < len(lines) and lines[at] <= start + len(texts) + BEFORE:
             kept.append((start, texts))
     state.windows = kept
 
 
 def _situation(state: _State) -> select.Situation:
-    return select.Situation(state.length, tuple(state.fails), tuple(state.starts), state.counts)
+    spread = state.templates.spread({anchor.template for anchor in state.anchors})
+    return select.Situation(state.length, tuple(state.fails), tuple(state.starts), spread)
 
 
 def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[Chunk]]:

@@ -1,18 +1,20 @@
 """Score candidate lines, as Polars expressions over whole columns: what a line says, and how often the like is said."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from bifrost_flow.evidence import anchors
-from bifrost_flow.evidence.clean import clean_column
+from bifrost_flow.evidence.clean import CONTROLS, clean_column, strip_prefix
 
 ECHO_WEIGHT = 16.0
+MAX_TEMPLATES = 1_000_000
 KINDS = {"none": 0, "echo": 1, **{shape.name: k for k, shape in enumerate(anchors.SHAPES, start=2)}}
 KIND_NAMES = {number: name for name, number in KINDS.items()}
 
 _MUTED, _ECHO = anchors.to_polars(anchors.MUTED), anchors.to_polars(anchors.ECHO)
 _STEP_FAIL, _STEP_START = anchors.to_polars(anchors.STEP_FAIL), anchors.to_polars(anchors.STEP_START)
+_SHAPES = tuple(replace(shape, pattern=anchors.to_polars(shape.pattern)) for shape in anchors.SHAPES)
 _QUIET = anchors.to_polars(anchors.QUIET)
 _needles = pl.Series([list(anchors.NEEDLES)])
 
@@ -29,39 +31,65 @@ class Anchor:
 
 
 def find_candidates(lines: pl.Series) -> pl.DataFrame:
-    """Return `row` (UInt32) and `text` (cleaned String) of the lines that hold a needle."""
+    """Return the lines that hold a needle: `row` UInt32, `text` String (cleaned), `template` UInt64.
+
+    Lines with equal templates differ in their digits alone.
+    """
     mask = lines.str.contains_any(_needles, ascii_case_insensitive=True)
-    found = pl.DataFrame({"row": mask.arg_true(), "text": lines.filter(mask)})
-    return found.with_columns(text=clean_column(pl.col("text")))
+    found = pl.DataFrame({"row": mask.arg_true(), "text": lines.filter(mask)}, schema={"row": pl.UInt32, "text": pl.String})
+    plain = ~found["text"].str.contains(CONTROLS)
+    if not plain.all():
+        # Taking escapes out is the dearest step: done on the lines alone that have some.
+        cleaned = found.lazy().filter(~pl.col("text").str.contains(CONTROLS)).with_columns(strip_prefix(pl.col("text")))
+        others = found.lazy().filter(pl.col("text").str.contains(CONTROLS)).with_columns(clean_column(pl.col("text")))
+        found = pl.concat([cleaned, others]).sort("row").collect()
+    else:
+        found = found.with_columns(strip_prefix(pl.col("text")))
+    return found.with_columns(template=pl.col("text").str.replace_all("[0-9]+", "0").hash())
 
 
-def score_text() -> pl.Expr:
-    """Return `kind` (UInt8, see KINDS) of the String column `text`."""
+def judge_texts() -> tuple[pl.Expr, pl.Expr]:
+    """Return `kind` (UInt8, see KINDS) and `step` (UInt8: 1 where one starts, 2 where one failed) of column `text`."""
     text = pl.col("text")
     kind = pl.when(text.str.contains(_MUTED)).then(pl.lit(KINDS["none"], pl.UInt8))
     kind = kind.when(text.str.contains(_ECHO)).then(pl.lit(KINDS["echo"], pl.UInt8))
-    for shape in anchors.SHAPES:
+    for shape in _SHAPES:
         if shape.name == "cause_phrase":
             kind = kind.when(text.str.contains(_QUIET)).then(pl.lit(KINDS["hint"], pl.UInt8))
-        kind = kind.when(text.str.contains(anchors.to_polars(shape.pattern))).then(
-            pl.lit(KINDS[shape.name], pl.UInt8)
+        kind = kind.when(text.str.contains(shape.pattern)).then(pl.lit(KINDS[shape.name], pl.UInt8))
+    step = pl.when(text.str.contains(_STEP_FAIL)).then(pl.lit(2, pl.UInt8))
+    step = step.when(text.str.contains(_STEP_START)).then(pl.lit(1, pl.UInt8)).otherwise(pl.lit(0, pl.UInt8))
+    return kind.otherwise(pl.lit(0, pl.UInt8)).alias("kind"), step.alias("step")
+
+
+class Templates:
+    """What is known of each template seen so far: its kind, and in how many blocks and lines it was said.
+
+    Lines are judged once a template, which is what makes long logs cheap: they say the same things over and over.
+    """
+
+    def __init__(self) -> None:
+        self._known = pl.DataFrame(
+            schema={"template": pl.UInt64, "kind": pl.UInt8, "step": pl.UInt8, "count": pl.UInt32, "blocks": pl.UInt32}
         )
-    return kind.otherwise(pl.lit(0, pl.UInt8))
 
+    def judge(self, found: pl.DataFrame) -> pl.DataFrame:
+        """Add `kind`, `step`, `count` and `blocks` (this block included) to what `find_candidates` returned."""
+        tally = found.group_by("template", maintain_order=True).agg(pl.len().alias("new"), pl.col("text").first())
+        fresh = tally.join(self._known, on="template", how="anti").with_columns(*judge_texts())
+        fresh = fresh.select("template", "kind", "step", count=pl.lit(0, pl.UInt32), blocks=pl.lit(0, pl.UInt32))
+        merged = pl.concat([self._known, fresh]).join(tally.select("template", "new"), on="template", how="left")
+        said = pl.col("new").is_not_null().cast(pl.UInt32)
+        self._known = merged.with_columns(
+            count=(pl.col("count") + pl.col("new").fill_null(0)).cast(pl.UInt32), blocks=pl.col("blocks") + said
+        ).drop("new")
+        if len(self._known) > MAX_TEMPLATES:
+            # What was said once, long ago and since forgotten, counts as rare when it comes again: that does no harm.
+            self._known = self._known.sort("count", descending=True).head(MAX_TEMPLATES // 2)
+        return found.join(self._known, on="template", how="left", maintain_order="left")
 
-def score_candidates(found: pl.DataFrame) -> pl.DataFrame:
-    """Add `template` (UInt64) and `kind` (UInt8) to what `find_candidates` returned."""
-    keyed = found.with_columns(template=pl.col("text").str.replace_all("[0-9]+", "0").hash())
-    unique = keyed.unique("template", keep="first", maintain_order=True).select("template", "text")
-    scored = unique.with_columns(
-        kind=score_text(),
-        step=pl.when(pl.col("text").str.contains(_STEP_FAIL))
-        .then(2)
-        .when(pl.col("text").str.contains(_STEP_START))
-        .then(1)
-        .otherwise(0)
-        .cast(pl.UInt8),
-    )
-    return keyed.join(
-        scored.select("template", "kind", "step"), on="template", how="left", maintain_order="left"
-    )
+    def spread(self, templates: set[int]) -> dict[int, tuple[int, int]]:
+        """Return the lines and blocks in which each of `templates` was said."""
+        wanted = self._known.filter(pl.col("template").is_in(pl.Series(list(templates), dtype=pl.UInt64).implode()))
+        rows = wanted.select("template", "count", "blocks").iter_rows()
+        return {template: (count, blocks) for template, count, blocks in rows}

@@ -1,5 +1,6 @@
 """Choose what of a file is shown within a budget: every failure's own line first, then the reports around them, best first."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -13,6 +14,7 @@ MAX_PIECE_LINES = 150
 MAX_GAP = 4
 SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
+SPREAD_EXPONENT = 0.8
 TAIL_LINES = 14
 HEAVY = ("sanitizer", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
 
@@ -38,7 +40,7 @@ class Situation:
     length: int
     fails: tuple[int, ...]
     starts: tuple[int, ...]
-    counts: Mapping[int, int]  # of templates
+    spread: Mapping[int, tuple[int, int]]  # of templates: lines and blocks that say them
 
 
 def show_line(text: str) -> str:
@@ -49,30 +51,33 @@ def show_line(text: str) -> str:
 
 
 def weigh_place(line: int, situation: Situation) -> float:
-    """Return how likely a failure stands at `line`, given where steps failed; about 0.5 to 1."""
+    """Return how likely a failure stands at `line`, given where steps failed; about 0.6 to 1."""
     if not situation.fails:
         return 0.8 + 0.2 * (line / max(1, situation.length))
-    for fail, start in zip(situation.fails, situation.starts, strict=True):
-        if start <= line <= fail:
-            return 1.0
-    if line > situation.fails[-1]:
-        return 0.6
-    return 0.65 + 0.1 * line / max(1, situation.length)
+    # A job fails in a step or two; a log with many failed steps is one of many jobs, and the place says little.
+    trust = min(1.0, 6.0 / len(situation.fails))
+    at = bisect_left(situation.fails, line)
+    if at < len(situation.fails) and situation.starts[at] <= line:
+        return 1.0
+    if at == len(situation.fails):
+        return 1.0 - 0.4 * trust
+    return 1.0 - (0.35 - 0.1 * line / max(1, situation.length)) * trust
 
 
-def weigh_rarity(count: int, kind: str) -> float:
-    """Return a factor that falls with how often the like is said, less so for shapes that only failures have."""
+def weigh_rarity(count: int, blocks: int, kind: str) -> float:
+    """Return a factor that falls with how often the like is said, above all with how far apart.
+
+    A failure is said in one place, even if often; what is said all over a long log is how that system talks.
+    """
     octaves = max(1, count).bit_length() - 1
-    return 1.0 / (1.0 + 0.1 * (max(0, octaves - 4) if kind in HEAVY else octaves))
+    near = 1.0 / (1.0 + 0.1 * (max(0, octaves - 4) if kind in HEAVY else octaves))
+    return near * max(1, blocks) ** -SPREAD_EXPONENT
 
 
 def score_anchor(anchor: Anchor, situation: Situation) -> float:
     """Return the weight of `anchor` in its place."""
-    return (
-        anchor.weight
-        * weigh_place(anchor.line, situation)
-        * weigh_rarity(situation.counts.get(anchor.template, 1), anchor.kind)
-    )
+    count, blocks = situation.spread.get(anchor.template, (1, 1))
+    return anchor.weight * weigh_place(anchor.line, situation) * weigh_rarity(count, blocks, anchor.kind)
 
 
 def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> list[Piece]:
