@@ -124,7 +124,7 @@ def _describe_finding(finding: Finding, lang: str) -> list[Block]:
         _text(f"\n{facts}", italic=True),
     ]
     for name in ("root_cause", "suggestion"):
-        if text := put_on_one_line(getattr(finding, name), 400):
+        if text := put_on_one_line(getattr(finding, name), 300):
             lines += [_text(f"\n{t(f'render.{name}', lang=lang)}: ", bold=True), _text(text)]
     if not finding.grounded:
         lines.append(_text(f"\n⚠ {t('render.not_grounded', lang=lang)}", italic=True))
@@ -133,12 +133,16 @@ def _describe_finding(finding: Finding, lang: str) -> list[Block]:
 
 
 def _quote_evidence(finding: Finding) -> Block:
-    quotes = (cut(make_visible(piece.quote).replace("\n", " "), 200) for piece in finding.evidence)
+    quotes = (cut(make_visible(piece.quote).replace("\n", " "), 160) for piece in finding.evidence)
     lines = (
-        f"{put_on_one_line(piece.path, 160)}:{piece.line}: {quote}"
+        f"{_keep_end(put_on_one_line(piece.path), 80)}:{piece.line}: {quote}"
         for piece, quote in zip(finding.evidence[:MAX_QUOTES], quotes, strict=False)
     )
     return _preformatted("\n".join(lines))
+
+
+def _keep_end(path: str, limit: int) -> str:
+    return path if len(path) <= limit else f"…{path[1 - limit :]}"
 
 
 def _counts(report: Report) -> Block:

@@ -1,0 +1,156 @@
+"""Slack messages keep Slack's limits, and logs can't ping or link from them."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from slack_sdk.models.blocks import Block
+
+from bifrost_flow.records import Evidence, Report
+from bifrost_flow.render.slack_blocks import (
+    MAX_MESSAGE_CHARS,
+    has_news,
+    render_slack_blocks,
+    render_slack_error,
+    render_slack_text,
+)
+
+
+def walk(value: object) -> Iterator[dict[str, object]]:
+    """Yield every object in a message."""
+    if isinstance(value, dict):
+        yield value
+        for part in value.values():
+            yield from walk(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from walk(part)
+
+
+def check_limits(blocks: list[dict[str, object]]) -> None:
+    assert 0 < len(blocks) <= 50
+    assert len(json.dumps(blocks, ensure_ascii=False)) <= MAX_MESSAGE_CHARS + 1000
+    for block in blocks:
+        parsed = Block.parse(block)
+        assert parsed is not None
+        parsed.validate_json()
+        if block["type"] == "header":
+            assert len(parsed.to_dict()["text"]["text"]) <= 150
+    for part in walk(blocks):
+        if part.get("type") in ("mrkdwn", "plain_text", "text"):
+            assert 1 <= len(str(part["text"])) <= 3000
+        for each in part.get("fields", []):  # ty: ignore
+            assert len(each["text"]) <= 2000
+
+
+def read(blocks: list[dict[str, object]]) -> str:
+    return "".join(str(part["text"]) for part in walk(blocks) if isinstance(part.get("text"), str))
+
+
+def test_new_findings_come_in_full(report: Report) -> None:
+    """New and regressed findings have title, cause, advice and evidence; the others are counts."""
+    blocks = render_slack_blocks(report, "https://ci.example/report.html")
+    check_limits(blocks)
+    text = read(blocks)
+    for expected in (
+        "storefront: 3 to look at",
+        "*Recurring*\n2",
+        "*Resolved*\n1",
+        "🔴 npm cannot find a version of left-pad",
+        "Root cause: package.json asks for left-pad ^2.0.0",
+        "deploy/prod/rollout-2026-11-23.log:412: Warning",
+        "4 inputs or calls had problems",
+    ):
+        assert expected in text, expected
+    assert "링커" not in text and "flake8" not in text
+    assert {"type": "button", "url": "https://ci.example/report.html"}.items() <= list(walk(blocks))[
+        -2
+    ].items()
+
+
+def test_speaks_korean(report: Report) -> None:
+    """The message is in the report's language."""
+    text = read(render_slack_blocks(replace(report, language="ko")))
+    assert "storefront: 확인할 문제 3건" in text and "근본 원인" in text and "Root cause" not in text
+
+
+def test_many_findings_are_cut(report: Report) -> None:
+    """Three hundred long findings still make a message within all limits that counts those left out."""
+    long = replace(
+        report.findings[0],
+        title="t" * 5000,
+        root_cause="원인 " * 5000,
+        suggestion="<&>" * 5000,
+        evidence=tuple(Evidence("p" * 900, n, "q" * 9000) for n in range(50)),
+    )
+    blocks = render_slack_blocks(replace(report, findings=(long,) * 300), "https://x.example/" + "y" * 5000)
+    check_limits(blocks)
+    shown = sum(block["type"] == "rich_text" for block in blocks)
+    assert shown >= 3
+    assert f"… and {300 - shown} more new or regressed" in read(blocks)
+
+
+def test_long_names_fit(report: Report) -> None:
+    """A project and a source of any length fit in header and context."""
+    long = replace(report, run=replace(report.run, project="p" * 400, source="s" * 9000))
+    check_limits(render_slack_blocks(long))
+    check_limits(render_slack_error(long.run, "m" * 9000))
+
+
+@pytest.mark.parametrize("project", ["@channel" * 30, "<!here>" * 30])
+def test_header_is_cut_after_defusing(report: Report, project: str) -> None:
+    """Defusing makes a text longer; the header still fits."""
+    check_limits(render_slack_blocks(replace(report, run=replace(report.run, project=project))))
+
+
+def test_nothing_pings_or_links(
+    build_report: Callable[[list[str]], Report], hostile_strings: list[str]
+) -> None:
+    """No hostile string makes a mention, a link or markup: log text is in literal elements only."""
+    for text in hostile_strings:
+        report = build_report([text, text])
+        blocks = [*render_slack_blocks(report, None), *render_slack_error(report.run, text, "en")]
+        check_limits(blocks[:50])
+        sent = json.dumps([blocks, render_slack_text(report)], ensure_ascii=False)
+        for live in (
+            "<!",
+            "<@",
+            "<#",
+            "<http",
+            "<mailto",
+            "@channel",
+            "@here",
+            "@everyone",
+            "\\u202e",
+            "\x1b",
+        ):
+            assert live not in sent.replace("\\\\u", "")
+        kinds = {str(part.get("type")) for part in walk(blocks)}
+        assert not kinds & {"link", "user", "channel", "broadcast", "usergroup", "emoji", "button"}
+        for part in walk(blocks):
+            if part.get("type") == "mrkdwn":
+                assert "evil" not in str(part["text"]) and "<" not in str(part["text"])
+
+
+def test_calm_and_clean_runs(report: Report) -> None:
+    """A message that was asked for although nothing is new says so."""
+    calm = replace(report, findings=report.findings[3:])
+    assert has_news(report) and not has_news(calm)
+    assert "storefront: nothing new" in read(render_slack_blocks(calm))
+    assert "storefront: nothing failed" in read(render_slack_blocks(replace(report, findings=())))
+    assert render_slack_text(calm) == "storefront: nothing new (0 new, 0 regressed, 2 recurring, 1 resolved)"
+
+
+def test_a_path_is_printed_rather_than_linked(report: Report) -> None:
+    """A report on disk is named, since Slack takes web addresses only."""
+    text = read(render_slack_blocks(report, "/srv/reports/report.html"))
+    assert "Report: /srv/reports/report.html" in text
+
+
+def test_error_alert(report: Report) -> None:
+    """A run that failed as a whole says so, with what was wrong and how to look closer."""
+    text = read(render_slack_error(report.run, "S3 says <AccessDenied> to `ci-logs`", "en"))
+    assert "storefront: the run itself failed" in text
+    assert "S3 says <AccessDenied> to `ci-logs`" in text
+    assert f"bifrost-flow show {report.run.run_id}" in text
