@@ -19,6 +19,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -65,7 +66,8 @@ class Journal:
             self._write({"run_id": run_id, "project": project})
             unborn.rename(self._path)
         except OSError as error:
-            unborn.unlink(missing_ok=True)
+            with suppress(OSError):
+                unborn.unlink()
             raise self._explain(error) from error
 
     def append(self, answer: CachedAnswer | None, call: Call) -> None:

@@ -9,6 +9,7 @@ docs/decisions/0002-warehouse.md.
 import hashlib
 import json
 import re
+import tempfile
 import uuid
 from functools import cache
 from pathlib import Path
@@ -139,23 +140,22 @@ def _write_schemas(root: Path) -> None:
 
 
 def _write_catalog(root: Path, views: dict[str, str]) -> None:
-    """Build `bifrost.duckdb` under another name, so that it is never open for writing where readers look."""
-    temporary = root / f".{CATALOG}.{uuid.uuid4().hex}.tmp"
-    try:
+    """Build `bifrost.duckdb` elsewhere, so that it is never open for writing where readers look."""
+    with tempfile.TemporaryDirectory(prefix="bifrost-") as folder:
+        # Not in `root`: DuckDB takes a question mark in a database's path for the start of options.
+        built = Path(folder) / CATALOG
         with duckdb.connect() as connection:
             # One footer read for all views instead of one a view.
             connection.execute("SET parquet_metadata_cache = true")
             connection.execute(
-                f"ATTACH {quote_sql(str(temporary))} AS built (STORAGE_VERSION '{_STORAGE_VERSION}')"
+                f"ATTACH {quote_sql(str(built))} AS built (STORAGE_VERSION '{_STORAGE_VERSION}')"
             )
             connection.execute("USE built")
             for script in views.values():
                 connection.execute(script)
             connection.execute("USE memory")
             connection.execute("DETACH built")
-        temporary.replace(root / CATALOG)
-        # A client that wrote to the old file may have left its log behind; it doesn't belong to this one.
-        (root / f"{CATALOG}.wal").unlink(missing_ok=True)
-    finally:
-        temporary.unlink(missing_ok=True)
-        temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
+        content = built.read_bytes()
+    write_whole(root / CATALOG, lambda file: file.write(content))
+    # A client that wrote to the old file may have left its log behind; it doesn't belong to this one.
+    (root / f"{CATALOG}.wal").unlink(missing_ok=True)
