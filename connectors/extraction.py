@@ -41,7 +41,7 @@ def describe_file(source: Source, facts: ReadFacts, said: Facts) -> LogFile:
         sha256=facts.sha256,
         bytes=facts.bytes,
         lines=said.lines,
-        encoding=facts.encoding,
+        encoding=facts.encoding if said.valid else f"{facts.encoding} (invalid bytes replaced)",
         format=facts.format,
         ci_system=said.ci_system,
         job=said.job,

@@ -295,7 +295,7 @@ def _open_packed(packing: str, stream: BinaryIO) -> IO[bytes]:
 def read_blocks(
     source: Source, facts: ReadFacts, *, block_bytes: int = BLOCK_BYTES, max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[bytes]:
-    r"""Yield the text of `source` as valid UTF-8 in blocks of whole lines, each ending in a newline but the last.
+    r"""Yield the text of `source` as UTF-8, invalid bytes left in, in blocks of whole lines, each ending in a newline but the last.
 
     Lines are cut at `max_line_bytes`. `facts` is filled while reading and complete at the end; trouble ends the
     blocks and is told there, never raised.
@@ -314,7 +314,9 @@ def read_blocks(
         stream = cast("IO[bytes]", hashing)
         if facts.format != "plain":
             stream = _open_packed(facts.format, cast("BinaryIO", hashing))
-        yield from _decode(_guard(stream, hashing, source, facts), source, facts, block_bytes, max_line_bytes)
+        yield from _decode(
+            _guard(stream, hashing, source, facts, block_bytes), source, facts, block_bytes, max_line_bytes
+        )
         try:
             facts.sha256 = hashing.finish()
         except OSError as error:
@@ -325,12 +327,14 @@ def read_blocks(
         facts.bytes = hashing.count or source.size
 
 
-def _guard(stream: IO[bytes], raw: _HashingReader, source: Source, facts: ReadFacts) -> Iterator[bytes]:
+def _guard(
+    stream: IO[bytes], raw: _HashingReader, source: Source, facts: ReadFacts, piece_bytes: int
+) -> Iterator[bytes]:
     """Yield pieces of the unpacked bytes; a broken or bomb-like file ends early and is marked truncated."""
     total = 0
     while True:
         try:
-            piece = stream.read(4 << 20)
+            piece = stream.read(piece_bytes)
         except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError, ValueError) as error:
             # An OSError with a number is the disk's; without one it is the unpacker's.
             failed = isinstance(error, OSError) and error.errno is not None
@@ -372,8 +376,7 @@ def _decode(
     texts = _chain(first, pieces)
     if facts.encoding != "utf-8":
         texts = _recode(texts, facts.encoding)
-    for block in _split_blocks(texts, block_bytes, max_line_bytes):
-        yield _mend_utf8(block, facts)
+    yield from _split_blocks(texts, block_bytes, max_line_bytes)
 
 
 def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -392,8 +395,7 @@ def _recode(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 def _split_blocks(pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int) -> Iterator[bytes]:
     """Join `pieces` to blocks of whole lines of about `block_bytes`; of a longer line only the start is kept."""
-    held: list[bytes] = []
-    size = 0
+    rest = b""
     skipping = False
     for piece in pieces:
         if skipping:
@@ -401,42 +403,14 @@ def _split_blocks(pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int
             if end < 0:
                 continue
             piece, skipping = piece[end:], False
-        held.append(piece)
-        size += len(piece)
-        if size < block_bytes:
+        rest = rest + piece if rest else piece
+        if len(rest) < block_bytes:
             continue
-        block = b"".join(held)
-        end = block.rfind(b"\n") + 1
-        rest = block[end:]
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
         if len(rest) > block_bytes // 2:
             rest, skipping = rest[:max_line_bytes], True
-        if end:
-            yield block[:end]
-        held, size = [rest], len(rest)
-    if size:
-        yield b"".join(held)
-
-
-def _mend_utf8(block: bytes, facts: ReadFacts, piece_bytes: int = 1 << 18) -> bytes:
-    """Replace invalid bytes; only the pieces that hold some are decoded, which is most of the cost."""
-    if block.isascii():
-        return block
-    pieces = []
-    start = 0
-    mended = False
-    while start < len(block):
-        end = start + piece_bytes
-        if end < len(block):
-            # Never cut inside a character.
-            end = (block.find(b"\n", end) + 1) or len(block)
-        piece = block[start:end]
-        start = end
-        if not piece.isascii():
-            try:
-                piece.decode()
-            except UnicodeDecodeError:
-                piece, mended = piece.decode("utf-8", "replace").encode(), True
-        pieces.append(piece)
-    if mended and facts.encoding == "utf-8":
-        facts.encoding = "utf-8 (invalid bytes replaced)"
-    return b"".join(pieces) if mended else block
+    if rest:
+        yield rest

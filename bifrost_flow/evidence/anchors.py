@@ -9,22 +9,21 @@ from dataclasses import dataclass
 
 # Literal words looked for in every line, ASCII case folded. All that follows is done on lines that hold one of them.
 NEEDLES = (
-    "error", "fail", "fatal", "exception", "traceback", "panic", "abort", "cannot", "can't", "could not", "couldn't",
+    "error", "fail", "fatal", "exception", "panic", "abort", "cannot", "can't", "could not", "couldn't",
     "undefined", "no such", "not found", "unable", "denied", "timeout", "timed out", "not ok", "broken", "invalid",
-    "killed", "conflict", "refused", "mismatch", "unexpected", "missing", "unknown option", "unknown command",
-    "unknown flag", "unknown type", "unknown key", "unknown arg", "unknown rev", "unknown instr", "manifest unknown",
-    "incorrect", "crashed", " crash", "segmentation", "violation", "assert", "unresolved", "rejected", "expected",
-    "unsupported", "not match", "no match", "does not", "doesn't", "did not", "is not", "isn't", "not in scope",
-    "no space", "out of memory", "overflow", "overfull", "must be", "unauthorized", "forbidden", "exited with",
-    "exit code", "exit status", "exited ", "canceled", "cancelled", "shutdown signal", "dirty", "problem", "bug:",
-    "no files", "not available", "unavailable", "illegal", "deadlock", "leak", "issues", "corrupt", "malformed",
-    "reset by peer", "no rule", "____", "[-]", "!!!!", "returned non-zero", "npm err", "[404]", "[500]", "[err",
-    "redeclared", "not provided", "not installed", "not exist", "nonexistent", "core dumped", "oom-kill", "oomkill",
-    "sigsegv", "sigabrt", "●", "✗", "✖", "✘", "❌", "⨯", "##[group]run", "##[section]start", "<<<",
-    "travis_time:start", "section_start", "~~~ ", "would reformat", "please ", "differ", "regression", "unrecognized",
-    "been stopped", "build stopped", "out of sync", "wrong", "unmet", "incompatible", "not formatted", "kasan",
-    "sanitizer", "general protection", "task hung", "possible deadlock", "suspicious rcu", "rcu:", "double free",
-    "rate limit", "no acceptable", "no version", "no package", "no module", "stack smashing", "returned exit",
+    "killed", "conflict", "refused", "mismatch", "unexpected", "missing", 
+    
+    "incorrect", "exit code", "bug: ", "wrong ","crashed", " crash", "segmentation", "violation", "assert", "unresolved", "rejected", "expected",
+    "unsupported", "no match", "does not", "doesn't", "did not", "is not", "not in scope",
+    "no space", "out of memory", "overflow", "overfull", "must be", "forbidden", "exited with",
+    "exited ", "canceled", "cancelled", "shutdown signal", "dirty", "bug:",
+    "no files", "not available", "unavailable", "malformed",
+    "reset by peer", "no rule", "____", "[-]", "!!!!", "npm err", "[404]", "[err",
+    "redeclared", "not installed", "core dumped", "oom-kill", 
+    "sigsegv", "●", "✗", "✖", "✘", "❌", "⨯", "##[group]run", "##[section]start", "<<<",
+    "travis_time:start", "section_start", "~~~ ", "would reformat", "regression", "unrecognized",
+    "been stopped", "out of sync", "not formatted", "kasan",
+    "unknown option", "unknown flag", "unknown command", "traceback", "exit status",
 )  # fmt: skip
 
 

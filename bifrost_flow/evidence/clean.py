@@ -16,15 +16,12 @@ ESCAPES = (
 # What a line must hold to need more than its prefix taken off.
 CONTROLS = "[\x00-\x08\x0b-\x1f\x7f]"
 _ISO = r"20[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?: ?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?"
-# Column names of `gh run view --log`: job, step, time, separated by tabs.
-PREFIX = (
-    r"^(?:[^\t]{1,120}\t[^\t]{1,120}\t)?\x{feff}?"
-    rf"(?:\[{_ISO}\] ?|{_ISO}(?: [0-9]{{2}}[OE]\+? ?| \| | - |[ \t]|$)|\[[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:[.,][0-9]+)?\] ?)?"
-)
-PY_PREFIX = PREFIX.replace(r"\x{feff}", "\ufeff")
+PREFIX = rf"^\x{{feff}}?(?:\[{_ISO}\] ?|{_ISO}(?: [0-9]{{2}}[OE]\+? ?| \| | - |[ \t]|$)|\[[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:[.,][0-9]+)?\] ?)?"
+# What `gh run view --log` prints: job, step and time, separated by tabs.
+TABBED = rf"^[^\t]+\t[^\t]+\t\x{{feff}}?{_ISO} ?"
 
 _escapes = re.compile(ESCAPES)
-_prefix = re.compile(PY_PREFIX)
+_prefix = re.compile(f"{TABBED}|{PREFIX}".replace(r"\x{feff}", "\ufeff"))
 
 
 def clean_line(line: str) -> str:
@@ -36,12 +33,14 @@ def clean_line(line: str) -> str:
     return _prefix.sub("", line, count=1).rstrip()
 
 
-def clean_column(lines: pl.Expr) -> pl.Expr:
-    """Do what `clean_line` does, on a String column."""
+def clean_column(lines: pl.Expr, *, tabbed: bool = False) -> pl.Expr:
+    """Do what `clean_line` does, on a String column; `tabbed` if some of its lines match `TABBED`."""
     seen = lines.str.replace_all(ESCAPES, "").str.strip_chars_end().str.replace(r"^.*\r", "")
-    return seen.str.replace(PREFIX, "")
+    return strip_prefix(seen, tabbed=tabbed)
 
 
-def strip_prefix(lines: pl.Expr) -> pl.Expr:
+def strip_prefix(lines: pl.Expr, *, tabbed: bool = False) -> pl.Expr:
     """Do what `clean_line` does, on a String column without control characters."""
+    if tabbed:
+        lines = lines.str.replace(TABBED, "")
     return lines.str.replace(PREFIX, "").str.strip_chars_end()

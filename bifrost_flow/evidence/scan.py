@@ -37,6 +37,7 @@ class Facts:
     """What the lines say about the file as a whole."""
 
     lines: int
+    valid: bool  # UTF-8 throughout
     ci_system: str | None
     job: str | None
     first_ts: datetime | None
@@ -47,6 +48,7 @@ class Facts:
 @dataclass(slots=True)
 class _State:
     length: int = 0
+    valid: bool = True
     anchors: list[score.Anchor] = field(default_factory=list)
     templates: score.Templates = field(default_factory=score.Templates)
     fails: list[int] = field(default_factory=list)
@@ -61,20 +63,44 @@ class _State:
 class _Prepared:
     lines: pl.Series
     found: pl.DataFrame
+    valid: bool  # UTF-8
 
 
-def split_lines(block: bytes, max_line_bytes: int) -> pl.Series:
-    """Return the lines of a block of valid UTF-8, each cut at `max_line_bytes`."""
-    lines = pl.scan_lines(block).collect()["line"]
+def mend_utf8(block: bytes, piece_bytes: int = 1 << 16) -> bytes:
+    """Replace invalid bytes; only the pieces that hold some are decoded, which is most of the cost."""
+    pieces = []
+    start = 0
+    while start < len(block):
+        # Never cut inside a character.
+        end = (block.find(b"\n", start + piece_bytes) + 1) or len(block)
+        piece = block[start:end]
+        start = end
+        if not piece.isascii():
+            try:
+                piece.decode()
+            except UnicodeDecodeError:
+                piece = piece.decode("utf-8", "replace").encode()
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def split_lines(block: bytes, max_line_bytes: int) -> tuple[pl.Series, bool]:
+    """Return the lines of a block, each cut at `max_line_bytes`, and whether all was valid UTF-8."""
+    valid = True
+    try:
+        lines = pl.scan_lines(block).collect()["line"]
+    except pl.exceptions.ComputeError:
+        valid = False
+        lines = pl.scan_lines(mend_utf8(block)).collect()["line"]
     longest = lines.str.len_bytes().max()
     if isinstance(longest, int) and longest > max_line_bytes:
         lines = lines.str.head(max_line_bytes)
-    return lines
+    return lines, valid
 
 
 def _prepare(block: bytes, max_line_bytes: int) -> _Prepared:
-    lines = split_lines(block, max_line_bytes)
-    return _Prepared(lines, score.find_candidates(lines))
+    lines, valid = split_lines(block, max_line_bytes)
+    return _Prepared(lines, score.find_candidates(lines), valid)
 
 
 def _prepare_ahead(blocks: Iterable[bytes], max_line_bytes: int) -> Iterator[_Prepared]:
@@ -96,7 +122,9 @@ def _prepare_ahead(blocks: Iterable[bytes], max_line_bytes: int) -> Iterator[_Pr
             yield waiting.popleft().result()
 
 
-def scan_file(blocks: Iterable[bytes], path: str, *, budget_tokens: int, max_line_bytes: int) -> tuple[Facts, list[Chunk]]:
+def scan_file(
+    blocks: Iterable[bytes], path: str, *, budget_tokens: int, max_line_bytes: int
+) -> tuple[Facts, list[Chunk]]:
     """Return the facts of a file and its chunks, best first, from its text in blocks of whole lines."""
     state = _State()
     for block in _prepare_ahead(blocks, max_line_bytes):
@@ -122,18 +150,27 @@ def _judge(block: _Prepared, state: _State) -> None:
     best = best.sort("rank", "row", descending=[True, True]).head(KEEP_ANCHORS)
     new = [
         score.Anchor(seen + row, weight, score.KIND_NAMES[kind], template, text)
-        for row, weight, kind, template, text in best.select("row", "weight", "kind", "template", "text").iter_rows()
+        for row, weight, kind, template, text in best.select(
+            "row", "weight", "kind", "template", "text"
+        ).iter_rows()
     ]
     state.anchors.extend(new)
-    wanted = [anchor.line - seen for anchor in new] + [fail - seen for fail in state.fails[-4:] if fail >= seen]
+    wanted = [anchor.line - seen for anchor in new] + [
+        fail - seen for fail in state.fails[-4:] if fail >= seen
+    ]
     # The ends of each block belong to reports that stand across blocks.
-    spans = [[0, min(AFTER, len(lines))], *_spans_around(wanted, len(lines)), [max(0, len(lines) - BEFORE), len(lines)]]
+    spans = [
+        [0, min(AFTER, len(lines))],
+        *_spans_around(wanted, len(lines)),
+        [max(0, len(lines) - BEFORE), len(lines)],
+    ]
     for first, last in spans:
         state.windows.append((seen + first, lines[first:last].to_list()))
     if len(state.head) < HEAD_LINES:
         state.head.extend(lines[: HEAD_LINES - len(state.head)].to_list())
     state.tail = [*state.tail, *lines[-TAIL_LINES:].to_list()][-TAIL_LINES:]
     state.length += len(lines)
+    state.valid = state.valid and block.valid
     if len(state.anchors) > 4 * KEEP_ANCHORS:
         _prune(state)
 
@@ -187,6 +224,7 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
     worst = pieces[0].kind if pieces else None
     facts = Facts(
         state.length,
+        state.valid,
         system,
         formats.detect_job(head),
         next((when for line in state.head if (when := formats.parse_time(line))), None),

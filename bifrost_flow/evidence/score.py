@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from bifrost_flow.evidence import anchors
-from bifrost_flow.evidence.clean import CONTROLS, clean_column, strip_prefix
+from bifrost_flow.evidence.clean import CONTROLS, TABBED, clean_column, strip_prefix
 
 ECHO_WEIGHT = 16.0
 MAX_TEMPLATES = 1_000_000
@@ -36,15 +36,18 @@ def find_candidates(lines: pl.Series) -> pl.DataFrame:
     Lines with equal templates differ in their digits alone.
     """
     mask = lines.str.contains_any(_needles, ascii_case_insensitive=True)
-    found = pl.DataFrame({"row": mask.arg_true(), "text": lines.filter(mask)}, schema={"row": pl.UInt32, "text": pl.String})
-    plain = ~found["text"].str.contains(CONTROLS)
-    if not plain.all():
+    found = pl.DataFrame(
+        {"row": mask.arg_true(), "text": lines.filter(mask)}, schema={"row": pl.UInt32, "text": pl.String}
+    )
+    tabbed = bool(found["text"].head(64).str.contains(TABBED).any())
+    control = found["text"].str.contains(CONTROLS)
+    if control.any():
         # Taking escapes out is the dearest step: done on the lines alone that have some.
-        cleaned = found.lazy().filter(~pl.col("text").str.contains(CONTROLS)).with_columns(strip_prefix(pl.col("text")))
-        others = found.lazy().filter(pl.col("text").str.contains(CONTROLS)).with_columns(clean_column(pl.col("text")))
-        found = pl.concat([cleaned, others]).sort("row").collect()
+        others = found.filter(control).with_columns(clean_column(pl.col("text"), tabbed=tabbed))
+        plain = found.filter(~control).with_columns(strip_prefix(pl.col("text"), tabbed=tabbed))
+        found = pl.concat([plain, others]).sort("row")
     else:
-        found = found.with_columns(strip_prefix(pl.col("text")))
+        found = found.with_columns(strip_prefix(pl.col("text"), tabbed=tabbed))
     return found.with_columns(template=pl.col("text").str.replace_all("[0-9]+", "0").hash())
 
 
@@ -70,18 +73,31 @@ class Templates:
 
     def __init__(self) -> None:
         self._known = pl.DataFrame(
-            schema={"template": pl.UInt64, "kind": pl.UInt8, "step": pl.UInt8, "count": pl.UInt32, "blocks": pl.UInt32}
+            schema={
+                "template": pl.UInt64,
+                "kind": pl.UInt8,
+                "step": pl.UInt8,
+                "count": pl.UInt32,
+                "blocks": pl.UInt32,
+            }
         )
 
     def judge(self, found: pl.DataFrame) -> pl.DataFrame:
         """Add `kind`, `step`, `count` and `blocks` (this block included) to what `find_candidates` returned."""
-        tally = found.group_by("template", maintain_order=True).agg(pl.len().alias("new"), pl.col("text").first())
+        tally = found.group_by("template", maintain_order=True).agg(
+            pl.len().alias("new"), pl.col("text").first()
+        )
         fresh = tally.join(self._known, on="template", how="anti").with_columns(*judge_texts())
-        fresh = fresh.select("template", "kind", "step", count=pl.lit(0, pl.UInt32), blocks=pl.lit(0, pl.UInt32))
-        merged = pl.concat([self._known, fresh]).join(tally.select("template", "new"), on="template", how="left")
+        fresh = fresh.select(
+            "template", "kind", "step", count=pl.lit(0, pl.UInt32), blocks=pl.lit(0, pl.UInt32)
+        )
+        merged = pl.concat([self._known, fresh]).join(
+            tally.select("template", "new"), on="template", how="left"
+        )
         said = pl.col("new").is_not_null().cast(pl.UInt32)
         self._known = merged.with_columns(
-            count=(pl.col("count") + pl.col("new").fill_null(0)).cast(pl.UInt32), blocks=pl.col("blocks") + said
+            count=(pl.col("count") + pl.col("new").fill_null(0)).cast(pl.UInt32),
+            blocks=pl.col("blocks") + said,
         ).drop("new")
         if len(self._known) > MAX_TEMPLATES:
             # What was said once, long ago and since forgotten, counts as rare when it comes again: that does no harm.
@@ -90,6 +106,8 @@ class Templates:
 
     def spread(self, templates: set[int]) -> dict[int, tuple[int, int]]:
         """Return the lines and blocks in which each of `templates` was said."""
-        wanted = self._known.filter(pl.col("template").is_in(pl.Series(list(templates), dtype=pl.UInt64).implode()))
+        wanted = self._known.filter(
+            pl.col("template").is_in(pl.Series(list(templates), dtype=pl.UInt64).implode())
+        )
         rows = wanted.select("template", "count", "blocks").iter_rows()
         return {template: (count, blocks) for template, count, blocks in rows}
