@@ -85,57 +85,37 @@ def list_run_facts(report: Report) -> list[tuple[str, str]]:
     """Return label and value of what is worth knowing about a run; values may hold text from outside."""
     run, lang = report.run, report.language
     models = dict.fromkeys(name_model(finding) for finding in report.findings if finding.status != "resolved")
-    facts = [
-        ("run_id", run.run_id),
-        ("project", run.project),
-        ("source", run.source),
-        ("status", label("run_status", run.status, lang)),
-        ("started", format_time(run.started_at)),
-        ("duration", format_duration(run.started_at, run.finished_at)),
-        ("model", ", ".join(models) or "–"),
-        (
-            "read",
-            t(
-                "render.fact.read_value",
-                lang=lang,
-                files=format_count(run.files),
-                lines=format_count(run.lines),
-                size=format_size(run.bytes),
-            ),
+    facts = {
+        "run_id": run.run_id,
+        "project": run.project,
+        "source": run.source,
+        "status": label("run_status", run.status, lang),
+        "started": format_time(run.started_at),
+        "duration": format_duration(run.started_at, run.finished_at),
+        "model": ", ".join(models) or "–",
+        "read": describe_volume(report),
+        "evidence": _fill("evidence", lang, chunks=run.chunks, groups=run.groups),
+        "calls": _fill("calls", lang, calls=run.llm_calls, hits=run.cache_hits),
+        "tokens": _fill(
+            "tokens", lang, tokens_in=run.tokens_in, tokens_out=run.tokens_out, saved=run.tokens_saved
         ),
-        (
-            "evidence",
-            t(
-                "render.fact.evidence_value",
-                lang=lang,
-                chunks=format_count(run.chunks),
-                groups=format_count(run.groups),
-            ),
-        ),
-        (
-            "calls",
-            t(
-                "render.fact.calls_value",
-                lang=lang,
-                calls=format_count(run.llm_calls),
-                hits=format_count(run.cache_hits),
-            ),
-        ),
-        (
-            "tokens",
-            t(
-                "render.fact.tokens_value",
-                lang=lang,
-                tokens_in=format_count(run.tokens_in),
-                tokens_out=format_count(run.tokens_out),
-                saved=format_count(run.tokens_saved),
-            ),
-        ),
-        ("cost", format_cost(run.cost_usd)),
-        ("errors", format_count(run.errors)),
-        ("warehouse", report.warehouse),
-    ]
-    return [(t(f"render.fact.{name}", lang=lang), value) for name, value in facts]
+        "cost": format_cost(run.cost_usd),
+        "errors": format_count(run.errors),
+        "warehouse": report.warehouse,
+    }
+    return [(t(f"render.fact.{name}", lang=lang), value) for name, value in facts.items()]
+
+
+def describe_volume(report: Report) -> str:
+    """Return how much was read: files, lines and bytes."""
+    run = report.run
+    files, lines, size = format_count(run.files), format_count(run.lines), format_size(run.bytes)
+    return t("render.fact.read_value", lang=report.language, files=files, lines=lines, size=size)
+
+
+def _fill(name: str, lang: str, **counts: int) -> str:
+    values = {count: format_count(value) for count, value in counts.items()}
+    return t(f"render.fact.{name}_value", lang=lang, **values)
 
 
 def label(kind: str, value: str, lang: str) -> str:

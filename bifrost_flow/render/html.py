@@ -35,6 +35,7 @@ from bifrost_flow.render.facts import (
     STATUS_ORDER,
     count_statuses,
     describe_reach,
+    describe_volume,
     format_count,
     format_size,
     format_time,
@@ -109,52 +110,53 @@ class Item:
 
 def render_html(report: Report) -> str:
     """Return the report as a page in `report.language`, light and dark, for screens, phones and print."""
-    lang, run = report.language, report.run
+    lang = report.language
+    style, script = _read_asset("report.css"), _read_asset("report.js")
+    template = _open_environment().get_template("report.html.j2")
+    return template.render(
+        **_gather(report),
+        lang=lang,
+        t=lambda key, **values: t(f"render.{key}", lang=lang, **values),
+        word=lambda kind, value: label(kind, value, lang),
+        number=format_count,
+        size=format_size,
+        max_rows=MAX_ROWS,
+        style=Markup(style),
+        style_hash=_hash_source(style),
+        script=Markup(script),
+        script_hash=_hash_source(script),
+    )
+
+
+def _gather(report: Report) -> dict[str, object]:
+    """Return what the template shows of `report`, by the template's names."""
+    run, lang = report.run, report.language
     findings = order_findings(report.findings)
     present = [finding for finding in findings if finding.status != "resolved"]
     counts = count_statuses(findings)
     headline, note = pick_headline(report)
     unread, problems = split_troubles(report)
-    style, script = _read_asset("report.css"), _read_asset("report.js")
-    facts = list_run_facts(report)
-    return (
-        _open_environment()
-        .get_template("report.html.j2")
-        .render(
-            lang=lang,
-            t=lambda key, **values: t(f"render.{key}", lang=lang, **values),
-            word=lambda kind, value: label(kind, value, lang),
-            number=format_count,
-            size=format_size,
-            style=Markup(style),
-            style_hash=_hash_source(style),
-            script=Markup(script),
-            script_hash=_hash_source(script),
-            run=run,
-            run_status_class=_keep_known(run.status, RUN_STATUSES, "partial"),
-            headline=headline,
-            note=note,
-            started=format_time(run.started_at),
-            read=dict(facts)[t("render.fact.read", lang=lang)],
-            tiles=[Tile(status, counts[status], format_count(counts[status])) for status in STATUS_ORDER],
-            slices=_cut_slices(present),
-            open_count=format_count(len(present)),
-            bars=_draw_bars(present, lang),
-            findings=[_prepare_item(finding, lang) for finding in findings],
-            unread=unread,
-            problems=problems,
-            run_facts=facts,
-            files=order_files(report.files),
-            max_rows=MAX_ROWS,
-            made_by=t(
-                "render.page.made_by",
-                lang=lang,
-                product="bifrost-flow",
-                version=__version__,
-                time=format_time(run.finished_at or run.started_at),
-            ),
-        )
-    )
+    made_at = format_time(run.finished_at or run.started_at)
+    return {
+        "run": run,
+        "run_status_class": _keep_known(run.status, RUN_STATUSES, "partial"),
+        "headline": headline,
+        "note": note,
+        "started": format_time(run.started_at),
+        "read": describe_volume(report),
+        "tiles": [Tile(status, counts[status], format_count(counts[status])) for status in STATUS_ORDER],
+        "slices": _cut_slices(present),
+        "open_count": format_count(len(present)),
+        "bars": _draw_bars(present, lang),
+        "findings": [_prepare_item(finding, lang) for finding in findings],
+        "unread": unread,
+        "problems": problems,
+        "run_facts": list_run_facts(report),
+        "files": order_files(report.files),
+        "made_by": t(
+            "render.page.made_by", lang=lang, product="bifrost-flow", version=__version__, time=made_at
+        ),
+    }
 
 
 @cache
@@ -232,7 +234,9 @@ def _prepare_item(finding: Finding, lang: str) -> Item:
         where=put_on_one_line(locate(finding)),
         quotes=tuple(_group_evidence(finding.evidence)),
         facts=tuple(_list_facts(finding, lang)),
-        lang_attribute=Markup(' lang="{}"').format(finding.language) if other_language else Markup(),
+        lang_attribute=Markup(' lang="{}"').format(put_on_one_line(finding.language))
+        if other_language
+        else Markup(),
     )
 
 

@@ -48,7 +48,9 @@ class Structure(HTMLParser):
 def test_structure_is_ours(build_report: Callable[[list[str]], Report], hostile_strings: list[str]) -> None:
     """A page of hostile strings has the tags and attributes of a page of plain words, and shows all."""
     texts = [text if make_visible(text).strip() else f"x{text}" for text in hostile_strings]
-    page = Structure(render_report(build_report(texts), "html"))
+    source = render_report(build_report(texts), "html")
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2066-\u2069\ufeff]", source)
+    page = Structure(source)
     plain = Structure(render_report(build_report([f"word{n}" for n in range(len(texts))]), "html"))
     assert page.open == []
     assert page.outline() == plain.outline()
