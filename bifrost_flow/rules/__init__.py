@@ -8,7 +8,7 @@ from bifrost_flow.answer import Answer
 from bifrost_flow.excerpt import find_anchor
 from bifrost_flow.language import t
 from bifrost_flow.records import Chunk
-from bifrost_flow.rules.headline import MAX_TITLE_CHARS, Headline, find_headline
+from bifrost_flow.rules.headline import MAX_LINE_CHARS, MAX_TITLE_CHARS, Headline, find_headline
 
 # The "model" of these answers, and so a part of their cache keys: raise it with every change to patterns or
 # texts.
@@ -77,7 +77,7 @@ def answer_by_rules(chunk: Chunk, language: str) -> Answer:
 def _find_remedy(*candidates: str) -> tuple[str, str]:
     for line in candidates:
         for pattern, name, category in _REMEDIES:
-            if pattern.search(line):
+            if pattern.search(line[:MAX_LINE_CHARS]):
                 return name, category
     return "", ""
 

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 
 MAX_TITLE_CHARS = 120
+# Patterns look no further into a line: some of them take quadratic time on a line of one long word.
+MAX_LINE_CHARS = 500
 
 # Lines that only say that something before them failed.
 _CONSEQUENCE = re.compile(
@@ -80,7 +82,7 @@ _LIBRARY = re.compile(
 
 _DECORATION = re.compile(
     r"^(?:\s|##\[\w+\]|::error\b[^:]*::|\[(?:ERROR|FATAL|SEVERE|error|E)\]|(?:ERROR|FATAL|SEVERE)(?:[:\s]|$)|npm ERR!"
-    r"|E {2,}|[|>*•#=_-]+\s|\d+(?:\.\d+)?\s(?=error))+"
+    r"|E {2,}|#\d+\s(?:\d+\.\d+\s)?|[|>*•#=_-]+\s|\d+(?:\.\d+)?\s(?=error))+"
 )
 
 
@@ -98,6 +100,7 @@ class Headline:
 
 def find_headline(lines: list[str], anchor: int) -> Headline:
     """Return what the excerpt `lines`, built around the line at `anchor`, is about."""
+    lines = [line[:MAX_LINE_CHARS] for line in lines]
     position = _choose_line(lines, anchor)
     place, place_position = _find_place(lines, position)
     return Headline(

@@ -327,7 +327,7 @@ async def answer_groups(
     language: str = "en",
     concurrency: int = 4,
     max_retries: int = 3,
-    redaction_version: str = "",
+    redaction_version: str | None = None,
     on_call: OnCall | None = None,
 ) -> FanOut:
     """Plan and ask about `groups` in one go, without a cache."""

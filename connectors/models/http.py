@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from bifrost_flow.errors import ModelRefused, ModelUnavailable
 
@@ -35,6 +34,9 @@ def open_client(base_url: str, timeout_s: float) -> httpx.AsyncClient:
     httpx's own pool walks all its connections for each request, which costs 18 to 30 ms of CPU a request at
     64 at once; aiohttp's does not.
     """
+    # Late: it costs 0.1 s, which a run without a model server need not pay.
+    from httpx_aiohttp import AiohttpTransport
+
     # Proxies of the environment never stand between this machine and itself. Certificates are only read for
     # https.
     transport = AiohttpTransport(
@@ -58,16 +60,24 @@ async def translate_errors(server: str, timeout_s: float | None) -> AsyncGenerat
     try:
         async with asyncio.timeout(timeout_s):
             yield
-    except httpx.ConnectError as error:
-        raise ModelUnavailable(f"{server} does not answer: is it running?", unreachable=True) from error
-    except (httpx.TimeoutException, TimeoutError) as error:
-        # The transport reports a connection that was dropped before any byte came as a time-out to connect.
-        if isinstance(error, httpx.ConnectTimeout) and "disconnected" in str(error).lower():
-            raise ModelUnavailable(f"{server} closed the connection without an answer.") from error
-        within = f" within {timeout_s:g} s" if timeout_s else " in time"
-        raise ModelUnavailable(f"{server} gave no answer{within}.") from error
+    except TimeoutError as error:
+        raise ModelUnavailable(f"{server} gave no answer within {timeout_s:g} s.") from error
     except httpx.TransportError as error:
-        raise ModelUnavailable(f"{server} broke off its answer: {_shorten(str(error))}") from error
+        raise _translate(server, error) from error
+
+
+def _translate(server: str, error: httpx.TransportError) -> ModelUnavailable:
+    import aiohttp
+
+    # The transport calls every trouble with a connection a time-out to connect; its cause says what it was.
+    match error.__cause__:
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return ModelUnavailable(f"{server} does not answer: is it running?", unreachable=True)
+        case TimeoutError():
+            return ModelUnavailable(f"{server} gave no answer in time.")
+        case aiohttp.ServerDisconnectedError():
+            return ModelUnavailable(f"{server} closed the connection without an answer.")
+    return ModelUnavailable(f"{server} broke off its answer: {_shorten(str(error))}")
 
 
 def check_status(server: str, response: httpx.Response, body: bytes) -> None:

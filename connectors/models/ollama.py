@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -51,8 +52,8 @@ class OllamaProvider:
         self._options: dict[str, Any] = {"temperature": temperature, "seed": seed}
         self._thinking: dict[str, Any] = {"think": False} if thinks else {}
         self._server = f"Ollama at {self._base_url}"
-        self._client: httpx.AsyncClient | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        # Batches may run in event loops of their own, and connections can't be used from another one.
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
         self._num_ctx = 0
 
     def describe(self) -> ModelDescription:
@@ -91,17 +92,16 @@ class OllamaProvider:
         _check_end(last, self._server)
 
     async def aclose(self) -> None:
-        """Close the connections, if they belong to the running loop."""
-        client, self._client = self._client, None
-        if client is not None and self._loop is asyncio.get_running_loop():
+        """Close the connections of the running loop; each loop that asked has to."""
+        if client := self._clients.pop(asyncio.get_running_loop(), None):
             await client.aclose()
 
     def _open(self) -> httpx.AsyncClient:
-        """Return the client of the running loop: connections can't be used from another one."""
+        """Return the client of the running loop."""
         loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            self._client, self._loop = open_client(self._base_url, self._timeout_s), loop
-        return self._client
+        if loop not in self._clients:
+            self._clients[loop] = open_client(self._base_url, self._timeout_s)
+        return self._clients[loop]
 
     async def _chat(self, request: ModelRequest, num_ctx: int) -> dict[str, Any] | None:
         """Return the server's reply, or None if the prompt did not fit into `num_ctx` tokens."""

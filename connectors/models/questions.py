@@ -61,9 +61,23 @@ class GroupAnswer:
 
 
 def plan(
-    groups: Iterable[Group], provider: Provider, prompt: Prompt, language: str, *, redaction_version: str = ""
+    groups: Iterable[Group],
+    provider: Provider,
+    prompt: Prompt,
+    language: str,
+    *,
+    redaction_version: str | None = None,
 ) -> list[Question]:
-    """Return a question for each of `groups`, those with the most chunks first; calls nobody."""
+    """Return a question for each of `groups`, those with the most chunks first; calls nobody.
+
+    Args:
+        redaction_version: of the rules that took secrets out of the chunks; None for those in force.
+    """
+    if redaction_version is None:
+        # Late: the evidence stage brings Polars along.
+        from bifrost_flow.evidence import redact
+
+        redaction_version = redact.VERSION
     description = provider.describe()
     frame = _measure_frame(prompt, language)
     ordered = sorted(groups, key=lambda group: (-len(group.chunks), group.fingerprint))

@@ -1,0 +1,247 @@
+"""A scripted model server on loopback that speaks Ollama's protocol: for tests of timing and faults.
+
+    with ModelServer() as server:
+        server.script(Fault(status=429, headers={"Retry-After": "1"}))
+        …  # point something at server.url; server.chats holds what was asked
+
+It counts tokens as bytes / 4, and cuts a prompt to `num_ctx` unseen, as a real one does. It can also be
+started on its own: `python -m tests.model_server --port 11434 --delay 0.2`.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to one chat call instead of a good answer; fields that are not set change nothing."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    error: str = "scripted fault"
+    content: str | None = None  # the model's text
+    body: bytes | None = None  # the whole HTTP body
+    delay_s: float = 0.0
+    drop: bool = False  # close the connection before any answer
+    drop_after: int | None = None  # in a stream: close it after so many pieces
+    done_reason: str = "stop"
+    prompt_eval_count: int | None = None
+
+
+def answer_well(payload: Payload) -> str:
+    """Return a valid answer: it cites the first line of the excerpt that looks like a failure."""
+    user = payload["messages"][-1]["content"]
+    lines = [(int(number), text) for number, text in re.findall(r"(?m)^(\d+)\| (.*)$", user)]
+    telling = [line for line in lines if re.search(r"(?i)error|fail|exception|panic|denied", line[1])]
+    number, text = (telling or lines or [(1, "nothing")])[0]
+    answer = {
+        "evidence": [number] if lines else [],
+        "root_cause": f"The log says: {text}",
+        "title": text[:80].strip() or "An empty line",
+        "category": "crash",
+        "severity": "error",
+        "explanation": "A scripted server wrote this.",
+        "suggestion": "Look at the line that is cited.",
+        "confidence": 0.7,
+    }
+    return json.dumps(answer)
+
+
+class ModelServer:
+    """The server; a context manager. Attributes may be changed while it runs."""
+
+    def __init__(
+        self,
+        *,
+        models: tuple[str, ...] = ("scripted:latest",),
+        delay_s: float = 0.0,
+        context_length: int = 32_768,
+        answer: Callable[[Payload], str] = answer_well,
+        port: int = 0,
+    ) -> None:
+        self.models = models
+        self.delay_s = delay_s
+        self.context_length = context_length
+        self.answer = answer
+        self.chats: list[Payload] = []  # bodies of all chat calls, in order of arrival
+        self.paths: list[str] = []  # "METHOD /path" of all requests
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.port = port
+        self._faults: deque[Fault] = deque()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="model-server", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def script(self, *faults: Fault, times: int = 1) -> None:
+        """Let the next chat calls meet `faults`, one each, `times` over."""
+        self._faults.extend(faults * times)
+
+    def __enter__(self) -> "ModelServer":
+        self._thread.start()
+        if not self._ready.wait(10):
+            raise RuntimeError("the scripted model server did not start")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        self._connections: set[asyncio.Task[None]] = set()
+        server = await asyncio.start_server(self._connect, "127.0.0.1", self.port, backlog=1024)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._connections.add(task)
+        try:
+            while await self._exchange(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client left, or the server stops
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Serve one request; return whether the connection stays open."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        method, path, _ = head.split(" ", 2)
+        length = re.search(r"(?im)^content-length: *(\d+)", head)
+        body = await reader.readexactly(int(length[1])) if length else b""
+        self.paths.append(f"{method} {path}")
+        if path == "/api/chat":
+            return await self._chat(json.loads(body), writer)
+        status, value = self._describe(path, body)
+        _write(writer, status, json.dumps(value).encode())
+        await writer.drain()
+        return True
+
+    def _describe(self, path: str, body: bytes) -> tuple[int, Payload]:
+        if path == "/api/version":
+            return 200, {"version": "0.0.0-scripted"}
+        if path == "/api/tags":
+            entries = [
+                {"name": name, "model": name, "size": 1, "details": {"family": "llama"}}
+                for name in self.models
+            ]
+            return 200, {"models": entries}
+        if path == "/api/show" and json.loads(body).get("model") in self.models:
+            facts = {"general.architecture": "llama", "llama.context_length": self.context_length}
+            return 200, {"model_info": facts, "capabilities": ["completion"]}
+        return 404, {"error": f"not found: {path}"}
+
+    async def _chat(self, payload: Payload, writer: asyncio.StreamWriter) -> bool:
+        self.chats.append(payload)
+        fault = self._faults.popleft() if self._faults else Fault()
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(self.delay_s + fault.delay_s)
+        finally:
+            self.in_flight -= 1
+        if fault.drop:
+            return False
+        if fault.body is not None:
+            _write(writer, fault.status, fault.body, fault.headers)
+        elif fault.status != 200:
+            _write(writer, fault.status, json.dumps({"error": fault.error}).encode(), fault.headers)
+        elif payload["model"] not in self.models:
+            message = f"model '{payload['model']}' not found"
+            _write(writer, 404, json.dumps({"error": message}).encode())
+        else:
+            return await self._reply(payload, fault, writer)
+        await writer.drain()
+        return True
+
+    async def _reply(self, payload: Payload, fault: Fault, writer: asyncio.StreamWriter) -> bool:
+        content = self.answer(payload) if fault.content is None else fault.content
+        prompt = "".join(message["content"] for message in payload["messages"])
+        read = min(len(prompt.encode()) // 4, payload["options"].get("num_ctx", 4096))
+        end = {
+            "model": payload["model"],
+            "created_at": "2026-01-01T00:00:00Z",
+            "done": True,
+            "done_reason": fault.done_reason,
+            "prompt_eval_count": read if fault.prompt_eval_count is None else fault.prompt_eval_count,
+            "eval_count": len(content.encode()) // 4,
+        }
+        if not payload.get("stream", True):
+            message = {"role": "assistant", "content": content}
+            _write(writer, 200, json.dumps({**end, "message": message}).encode(), fault.headers)
+            await writer.drain()
+            return True
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        pieces = [content[start : start + 16] for start in range(0, len(content), 16)]
+        for number, piece in enumerate(pieces):
+            if number == fault.drop_after:
+                await writer.drain()
+                return False
+            message = {"role": "assistant", "content": piece}
+            await _write_chunk(writer, {"model": payload["model"], "message": message, "done": False})
+        await _write_chunk(writer, {**end, "message": {"role": "assistant", "content": ""}})
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+
+def _write(
+    writer: asyncio.StreamWriter, status: int, body: bytes, headers: dict[str, str] | None = None
+) -> None:
+    lines = [f"HTTP/1.1 {status} Scripted", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+
+async def _write_chunk(writer: asyncio.StreamWriter, value: Payload) -> None:
+    line = json.dumps(value).encode() + b"\n"
+    writer.write(b"%x\r\n%s\r\n" % (len(line), line))
+    await writer.drain()
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds that each answer takes")
+    options = parser.parse_args()
+    with ModelServer(port=options.port, delay_s=options.delay) as server:
+        print(server.url, flush=True)
+        while True:
+            time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Chunks and groups for tests of what comes after the evidence stage."""
+
+from bifrost_flow.records import Chunk, Group
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/home/ci/app/main.py", line 3, in <module>
+    connect()
+  File "/home/ci/app/db.py", line 41, in connect
+    raise ConnectionError("no route to database db01")
+ConnectionError: no route to database db01"""
+
+
+def make_chunk(
+    text: str = TRACEBACK,
+    *,
+    anchor: int = 5,
+    category: str = "crash",
+    severity: str = "error",
+    fingerprint: str = "f1:0001",
+    path: str = "nightly/build.log",
+    first_line: int = 100,
+    spans: tuple[tuple[int, int], ...] | None = None,
+) -> Chunk:
+    """Return a chunk of `text`; `anchor` is the 0-based position of its line."""
+    spans = spans or ((first_line, first_line + text.count("\n")),)
+    numbers = [number for first, last in spans for number in range(first, last + 1)]
+    return Chunk(
+        chunk_id="c1",
+        path=path,
+        rank=1,
+        spans=spans,
+        severity=severity,
+        category=category,
+        score=1.0,
+        fingerprint=fingerprint,
+        template="t",
+        tokens=len(text.encode("utf-8", "replace")) // 4,
+        text=text,
+        redactions=0,
+        anchor=numbers[anchor],
+    )
+
+
+def make_group(number: int = 1, *, size: int = 1, text: str | None = None) -> Group:
+    """Return group `number`, of `size` chunks; its text is its own unless one is given."""
+    own = f"step {number} starts\nValueError: bad value in module_{number}" if text is None else text
+    fingerprint = f"f1:{number:04}"
+    chunks = tuple(
+        make_chunk(own, anchor=0 if "\n" not in own else 1, fingerprint=fingerprint, path=f"log{copy}.txt")
+        for copy in range(size)
+    )
+    return Group(fingerprint, chunks[0], chunks)
