@@ -23,13 +23,15 @@ class Unread:
 
 
 def order_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """Return findings as a reader wants them: what is new first, then by severity, then by occurrences."""
+    """Return findings as a reader wants them: what is new first, then the severe, the known, the frequent."""
     return sorted(
         findings,
         key=lambda finding: (
             _rank(STATUS_ORDER, finding.status),
             -_rank(SEVERITIES, finding.severity),
+            finding.category == "unknown",
             -finding.occurrences,
+            -finding.confidence,
             finding.title,
         ),
     )
@@ -71,9 +73,8 @@ def pick_headline(report: Report) -> tuple[str, str]:
     """Return the one thing to know about the run, and the sentence under it."""
     news, lang = len(list_news(report)), report.language
     if news:
-        return t("render.headline.news", lang=lang, count=format_count(news)), t(
-            "render.headline.news_note", lang=lang
-        )
+        key = "render.headline.news_one" if news == 1 else "render.headline.news"
+        return t(key, lang=lang, count=format_count(news)), t("render.headline.news_note", lang=lang)
     if any(finding.status != "resolved" for finding in report.findings):
         kind = "calm"
     else:

@@ -53,6 +53,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 MAX_QUOTE_CHARS = 4000
 MAX_ROWS = 500  # of a table of files: a page of 10,000 rows helps nobody, and the warehouse has them all
 MAX_BARS = 8
+MAX_OPEN = 5  # findings shown unfolded; more would bury the list
 _BAR_SPAN = 43  # percent of the chart's width; the template draws the track as wide
 _CODE = re.compile(r"`([^`\n]+)`")
 
@@ -148,7 +149,7 @@ def _gather(report: Report) -> dict[str, object]:
         "slices": _cut_slices(present),
         "open_count": format_count(len(present)),
         "bars": _draw_bars(present, lang),
-        "findings": [_prepare_item(finding, lang) for finding in findings],
+        "findings": [_prepare_item(finding, position, lang) for position, finding in enumerate(findings)],
         "unread": unread,
         "problems": problems,
         "run_facts": list_run_facts(report),
@@ -222,14 +223,14 @@ def _draw_bars(findings: Sequence[Finding], lang: str) -> list[Bar]:
     ]
 
 
-def _prepare_item(finding: Finding, lang: str) -> Item:
+def _prepare_item(finding: Finding, position: int, lang: str) -> Item:
     status = _keep_known(finding.status, FINDING_STATUSES, "recurring")
     other_language = finding.language and finding.language != lang
     return Item(
         finding=finding,
         status_class=status,
         severity_class=_keep_known(finding.severity, SEVERITIES, "info"),
-        open=status in NEWS,
+        open=status in NEWS and position < MAX_OPEN,
         reach=describe_reach(finding, lang),
         where=put_on_one_line(locate(finding)),
         quotes=tuple(_group_evidence(finding.evidence)),

@@ -92,7 +92,8 @@ def escape_mrkdwn(text: str) -> str:
 def _pick_header(report: Report, news: int) -> str:
     lang, project = report.language, report.run.project
     if news:
-        return t("render.slack.header_news", lang=lang, project=project, count=format_count(news))
+        key = "render.slack.header_news_one" if news == 1 else "render.slack.header_news"
+        return t(key, lang=lang, project=project, count=format_count(news))
     open_findings = any(finding.status != "resolved" for finding in report.findings)
     return t(f"render.slack.header_{'calm' if open_findings else 'clean'}", lang=lang, project=project)
 

@@ -129,7 +129,7 @@ def test_slack_dry_run(warehouse: Warehouse) -> None:
     """A dry run prints the message as JSON and needs no settings."""
     result = call(warehouse, "slack", "--dry-run", "--link", "https://ci.example/r.html")
     message = json.loads(result.stdout)
-    assert message["text"].startswith("storefront: 3 to look at")
+    assert message["text"].startswith("storefront: 3 failures to look at")
     assert message["blocks"][0]["type"] == "header"
     assert "https://ci.example/r.html" in result.stdout
 

@@ -226,7 +226,7 @@ def test_posts_what_is_new(recorder: Recorder, report: Report) -> None:
     result = post_report_to_slack(report, webhook_url=recorder.url, token=None, channel=None)
     assert result == SlackResult("posted")
     (body,) = recorder.bodies()
-    assert body["text"] == "storefront: 3 to look at (2 new, 1 regressed, 2 recurring, 1 resolved)"
+    assert body["text"] == "storefront: 3 failures to look at (2 new, 1 regressed, 2 recurring, 1 resolved)"
     sent = json.dumps(body["blocks"], ensure_ascii=False)
     assert "ci/build-1184/install-node-20.log:88: npm error code ETARGET" in sent
     assert "pypi.example.net" not in sent, "recurring findings are a count only"

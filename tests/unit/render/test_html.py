@@ -81,7 +81,7 @@ def test_shows_the_report(report: Report) -> None:
     page = Structure(render_report(report, "html"))
     text = re.sub(r"\s+", " ", " ".join(page.texts))
     for expected in (
-        "3 to look at",
+        "3 failures to look at",
         "ci/build-1184/install-node-20.log:88",
         "20743 thread 'constant_pool::unused_values' panicked",
         "The gzip stream ends in the middle",
@@ -94,6 +94,18 @@ def test_shows_the_report(report: Report) -> None:
         "new",
         "new",
         "regressed",
+    ]
+
+
+def test_long_reports_are_folded(report: Report) -> None:
+    """Of many new findings the first five are unfolded, and what nothing could explain comes last."""
+    new = [replace(report.findings[0], title=f"title {n}", occurrences=100 - n) for n in range(20)]
+    odd = replace(new[0], title="title unknown", category="unknown", occurrences=999)
+    page = Structure(render_report(replace(report, findings=(odd, *new)), "html"))
+    assert sum("open" in attrs for tag, attrs in page.tags if tag == "details") == 5
+    assert [text for text in page.texts if text.startswith("title ")] == [
+        *(finding.title for finding in new),
+        "title unknown",
     ]
 
 

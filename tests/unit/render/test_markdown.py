@@ -36,7 +36,8 @@ def test_says_everything(report: Report) -> None:
     """Headline, counts, findings with path and line, unread inputs, problems and facts of the run."""
     text = render_report(report, "markdown")
     assert text.startswith(
-        "# Log report: storefront\n\n**3 to look at** · 2 new, 1 regressed, 2 recurring, 1 resolved\n"
+        "# Log report: storefront\n\n"
+        "**3 failures to look at** · 2 new, 1 regressed, 2 recurring, 1 resolved\n"
     )
     for expected in (
         "ci/build-1184/test.log:20743: thread 'constant_pool::unused_values' panicked at",

@@ -54,7 +54,7 @@ def test_new_findings_come_in_full(report: Report) -> None:
     check_limits(blocks)
     text = read(blocks)
     for expected in (
-        "storefront: 3 to look at",
+        "storefront: 3 failures to look at",
         "*Recurring*\n2",
         "*Resolved*\n1",
         "🔴 npm cannot find a version of left-pad",
