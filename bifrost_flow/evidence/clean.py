@@ -21,6 +21,8 @@ PREFIX = rf"^\x{{feff}}?(?:\[{_ISO}\] ?|{_ISO}(?: [0-9]{{2}}[OE]\+? ?| \| | - |[
 TABBED = rf"^[^\t]+\t[^\t]+\t\x{{feff}}?{_ISO} ?"
 
 _escapes = re.compile(ESCAPES)
+# Escapes that some tool has already spelled out.
+_spelled = re.compile(r"\^\[\[[0-9;]*[A-Za-z]")
 _prefix = re.compile(f"{TABBED}|{PREFIX}".replace(r"\x{feff}", "\ufeff"))
 
 
@@ -30,6 +32,8 @@ def clean_line(line: str) -> str:
         line = _escapes.sub("", line).rstrip()
         if "\r" in line:
             line = line[line.rindex("\r") + 1 :]
+    if "^[[" in line:
+        line = _spelled.sub("", line)
     return _prefix.sub("", line, count=1).rstrip()
 
 

@@ -21,6 +21,9 @@ FRAME = re.compile(
 SUMMARY = re.compile(
     r"^(?:Ran \d+ tests?|Tests?(?: run)?:|Test Suites:|Snapshots:|Finished in |FAILED \(|OK\b|\d+ (?:passing|failing|tests?|examples|runs|passed|failed)|Tests run:|Results\s*:|travis_)"
 )
+PASSING = re.compile(
+    r"^\s*(?:PASS\b|ok\b|✓|√|✔|\[ *(?:OK|PASSED|PASS) *\]|--- PASS)|.*\.\.\. ?(?:ok|passed|PASS)$"
+)
 BOUNDARY = re.compile(
     r"^\$ |^The command \"|^##\[(?:group|endgroup|error|section)\]|^travis_|^section_(?:start|end):|^Build step "
 )
@@ -79,6 +82,7 @@ def _opens_section(page: Page, at: int, line: str) -> bool:
 
 def _end_of_section(page: Page, at: int) -> int:
     last = at
+    base = indent_of(page.get(at) or "")
     numbered = NUMBERED.match(page.get(at) or "") is not None
     bullet = (page.get(at) or "").lstrip().startswith("●")
     for j in range(at + 1, at + MAX_SECTION_LINES):
@@ -88,6 +92,8 @@ def _end_of_section(page: Page, at: int) -> int:
         if not line.strip():
             continue
         if j > at + 1 and (RULE.match(line) or SUMMARY.match(line.strip())):
+            break
+        if base and indent_of(line) < base and (bullet or PASSING.match(line)):
             break
         if HEADER.match(line) and not (bullet and not line.lstrip().startswith("●")):
             break

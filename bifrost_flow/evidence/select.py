@@ -5,18 +5,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from bifrost_flow.evidence.extent import Page, find_extent, starts_report
+from bifrost_flow.evidence.extent import PASSING, Page, find_extent, starts_report
 from bifrost_flow.evidence.fingerprint import mask_text
 from bifrost_flow.evidence.score import Anchor
 
-MAX_SHOWN_BYTES = 360
+MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
 MAX_GAP = 4
 SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
+TAIL_REACH = 150
+SPOKEN = 66.0
 SPREAD_EXPONENT = 0.8
 TAIL_LINES = 14
 HEAVY = ("sanitizer", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
+LISTED = ("sanitizer", "diagnostic", "test_fail")
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ def show_line(text: str) -> str:
     return f"{text[: MAX_SHOWN_BYTES - 130]} … {text[-100:]}"
 
 
-def weigh_place(line: int, situation: Situation) -> float:
+def weigh_place(line: int, kind: str, situation: Situation) -> float:
     """Return how likely a failure stands at `line`, given where steps failed; about 0.6 to 1."""
     if not situation.fails:
         return 0.8 + 0.2 * (line / max(1, situation.length))
@@ -58,7 +61,9 @@ def weigh_place(line: int, situation: Situation) -> float:
     trust = min(1.0, 6.0 / len(situation.fails))
     at = bisect_left(situation.fails, line)
     if at < len(situation.fails) and situation.starts[at] <= line:
-        return 1.0
+        # Steps stop soon after what breaks them; their beginnings are set-up. In a list of failures the first is best.
+        early = line - situation.starts[at] < (situation.fails[at] - situation.starts[at]) / 2
+        return 0.93 if early and kind not in LISTED else 1.0
     if at == len(situation.fails):
         return 1.0 - 0.4 * trust
     return 1.0 - (0.35 - 0.1 * line / max(1, situation.length)) * trust
@@ -77,7 +82,11 @@ def weigh_rarity(count: int, blocks: int, kind: str) -> float:
 def score_anchor(anchor: Anchor, situation: Situation) -> float:
     """Return the weight of `anchor` in its place."""
     count, blocks = situation.spread.get(anchor.template, (1, 1))
-    return anchor.weight * weigh_place(anchor.line, situation) * weigh_rarity(count, blocks, anchor.kind)
+    return (
+        anchor.weight
+        * weigh_place(anchor.line, anchor.kind, situation)
+        * weigh_rarity(count, blocks, anchor.kind)
+    )
 
 
 def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> list[Piece]:
@@ -154,7 +163,7 @@ class _Purse:
 def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: int) -> list[Piece]:
     """Fill `kept` of the pieces within `budget_tokens`; return those that keep something, best first."""
     purse = _Purse(page, budget_tokens * 4)
-    tails = [_tail_piece(fail) for fail in (situation.fails or (situation.length - 1,))[-2:]]
+    tails = _find_tails(pieces, situation)
     # The report that most likely is the cause, whole.
     for piece in pieces[:1]:
         purse.keep(piece, sorted(piece.cores)[:12], 0.3)
@@ -232,11 +241,11 @@ def _paragraph(piece: Piece, page: Page) -> list[int]:
     """Return the lines with text that stand around a piece without a blank line between, nearest first."""
     above, below = [], []
     for line in range(piece.first - 1, piece.first - PARAGRAPH_LINES, -1):
-        if not (page.get(line) or "").strip():
+        if not (page.get(line) or "").strip() or PASSING.match(page.get(line) or ""):
             break
         above.append(line)
     for line in range(piece.last + 1, piece.last + PARAGRAPH_LINES):
-        if not (page.get(line) or "").strip():
+        if not (page.get(line) or "").strip() or PASSING.match(page.get(line) or ""):
             break
         below.append(line)
     mixed = [line for pair in zip_longest(below, above) for line in pair if line is not None]
@@ -250,8 +259,19 @@ def _by_nearness(piece: Piece) -> list[int]:
     return after + before if len(after) < 30 else after[:30] + before + after[30:]
 
 
-def _tail_piece(fail: int) -> Piece:
-    return Piece(fail, "tail", 14.0, fail, max(0, fail - 40), fail)
+def _find_tails(pieces: list[Piece], situation: Situation) -> list[Piece]:
+    """Return the ends of the last steps that failed, as pieces of their own.
+
+    Where nothing in a step speaks of a failure, its last lines are what there is: linters and scripts print just that.
+    """
+    tails = []
+    for fail in (situation.fails or (situation.length - 1,))[-2:]:
+        spoken = any(
+            fail - TAIL_REACH <= piece.last and piece.anchor <= fail and piece.score >= SPOKEN
+            for piece in pieces
+        )
+        tails.append(Piece(fail, "tail", 14.0 if spoken else 58.0, fail, max(0, fail - 40), fail))
+    return tails
 
 
 def tail_lines(tail: Piece, page: Page) -> list[int]:
