@@ -79,13 +79,15 @@ def render_views(root: Path) -> dict[str, str]:
     }
 
 
-def refresh_catalog(root: Path, *, writable: bool) -> None:
+def refresh_catalog(root: Path, *, migrate: bool) -> None:
     """Bring the tables' columns and `bifrost.duckdb` up to date, if they aren't.
 
     Several processes may do this at once: each file is replaced whole, and all of them write the same.
+    Without `migrate` a warehouse of an older schema stays as it is: whoever only reads must not lock out
+    older programs.
 
     Raises:
-        WarehouseError: a newer version of the program made this warehouse.
+        WarehouseError: a newer version of the program made this warehouse, or a file in it is damaged.
     """
     recorded = _read_marker(root)
     version = read_migrations()[-1][0]
@@ -99,11 +101,15 @@ def refresh_catalog(root: Path, *, writable: bool) -> None:
     state = {"product": "bifrost-flow", "schema_version": version, "views": f"sha256:{digest}"}
     if recorded == state and (root / CATALOG).exists():
         return
-    if not writable:
-        return  # Our own queries don't need the file, and the next run writes it.
-    if recorded.get("schema_version") != version:
-        _write_schemas(root)
-    _write_catalog(root, views)
+    outdated = recorded.get("schema_version") != version
+    if outdated and not migrate:
+        return
+    try:
+        if outdated:
+            _write_schemas(root)
+        _write_catalog(root, views)
+    except duckdb.Error as error:
+        raise WarehouseError(t("warehouse.unusable", location=root, reason=error)) from error
     write_whole(root / MARKER, lambda file: file.write(f"{json.dumps(state, indent=2)}\n".encode()))
 
 
@@ -117,7 +123,7 @@ def _read_marker(root: Path) -> dict[str, int]:
         raise WarehouseError(t("warehouse.unusable", location=root / MARKER, reason=error)) from error
 
 
-def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+def run_migrations(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the tables in `connection` as the newest migration leaves them, all in one transaction."""
     connection.execute("BEGIN")
     connection.execute("CREATE TABLE schema_versions (version BIGINT PRIMARY KEY)")
@@ -129,7 +135,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _write_schemas(root: Path) -> None:
     with duckdb.connect() as connection:
-        migrate(connection)
+        run_migrations(connection)
         for table in TABLES:
             content = connection.table(table)
             path = root / table / SCHEMA_FILE

@@ -1,6 +1,7 @@
 """Rows in, rows out."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,19 +40,16 @@ class Warehouse:
     def open(cls, location: str, *, project: str = "default", create: bool = True) -> "Warehouse":
         """Open the warehouse in the folder `location`, made here if need be.
 
-        With `create=False` nothing is made, and a folder that can't be written will do.
+        With `create=False` none is made, and a folder that can't be written will do.
 
         Raises:
             WarehouseError: there is none, the place is taken by something else, or it can't be written.
         """
         root = resolve_location(location)
         prepare_folder(root, TABLES, create=create)
-        with translating_os_errors(root):
-            try:
-                refresh_catalog(root, writable=create)
-            except PermissionError:
-                if create:
-                    raise
+        # For a reader the catalogue is a courtesy to other clients; our own queries do without it.
+        with translating_os_errors(root) if create else suppress(OSError):
+            refresh_catalog(root, migrate=create)
         return cls(location=str(root), project=project)
 
     def write_run(self, run: Run) -> None:

@@ -1,5 +1,6 @@
 """The warehouse on a real disk, read through DuckDB."""
 
+import json
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from bifrost_flow.errors import WarehouseError
 from bifrost_flow.records import CachedAnswer, Call, Chunk, Evidence, Finding, LogFile, Run, new_run_id
 from bifrost_flow.status import assign_statuses
 from connectors.warehouse import TABLES, Warehouse
-from connectors.warehouse.catalog import migrate, read_migrations, read_queries, read_views
+from connectors.warehouse.catalog import read_migrations, read_queries, read_views, run_migrations
 from connectors.warehouse.location import write_whole
 
 if TYPE_CHECKING:
@@ -521,7 +522,7 @@ def test_dry_run_is_no_latest_run(warehouse: Warehouse) -> None:
 def test_migrations_run_from_empty_and_record_their_versions() -> None:
     """All scripts run in order, and each leaves its row."""
     with duckdb.connect() as connection:
-        migrate(connection)
+        run_migrations(connection)
         versions = connection.execute("SELECT version FROM schema_versions ORDER BY version").fetchall()
         tables = {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
     assert versions == [(version,) for version, _ in read_migrations()]
@@ -542,14 +543,40 @@ def test_files_of_an_older_schema_are_read_with_the_new_columns(warehouse: Wareh
 
 
 def test_catalogue_follows_when_the_warehouse_is_moved(warehouse: Warehouse, tmp_path: Path) -> None:
-    """After a move, opening it rebuilds the views of `bifrost.duckdb` over the new place."""
+    """After a move, any look at it rebuilds the views of `bifrost.duckdb` over the new place."""
     run_id = write_run(warehouse)
     moved = tmp_path / "elsewhere"
     Path(warehouse.location).rename(moved)
     assert Warehouse.open(str(moved), create=False).query("SELECT run_id FROM runs").rows == [(run_id,)]
-    Warehouse.open(str(moved))
     with duckdb.connect(str(moved / "bifrost.duckdb"), read_only=True) as client:
         assert client.execute("SELECT run_id FROM runs").fetchall() == [(run_id,)]
+
+
+def test_damaged_file_is_named(warehouse: Warehouse) -> None:
+    """A table's file that is no Parquet is an error of ours that names it, for queries and runs."""
+    bad = Path(warehouse.location) / "runs" / "project=default" / "bad.parquet"
+    bad.parent.mkdir()
+    bad.write_text("not parquet, but long enough to look at its end")
+    with pytest.raises(WarehouseError, match=r"bad\.parquet"):
+        warehouse.query("FROM runs")
+    (Path(warehouse.location) / "bifrost.duckdb").unlink()
+    with pytest.raises(WarehouseError, match=r"bad\.parquet"):
+        Warehouse.open(warehouse.location)
+
+
+def test_reading_does_not_migrate(warehouse: Warehouse) -> None:
+    """A warehouse of an older schema is read as it is; only a run brings it forward."""
+    run_id = write_run(warehouse)
+    root = Path(warehouse.location)
+    marker = json.loads((root / "warehouse.json").read_text())
+    (root / "warehouse.json").write_text(json.dumps(marker | {"schema_version": 0}))
+    (root / "files" / "_schema.parquet").unlink()
+    before = list_files(root)
+    assert Warehouse.open(str(root), create=False).query("SELECT run_id FROM files").rows == [(run_id,)]
+    assert list_files(root) == before
+    Warehouse.open(str(root))
+    assert json.loads((root / "warehouse.json").read_text()) == marker
+    assert (root / "files" / "_schema.parquet").exists()
 
 
 def test_catalogue_comes_back_when_it_is_deleted(warehouse: Warehouse) -> None:
