@@ -1,0 +1,275 @@
+"""MLflow tracking on real stores: what is written, and what happens when a store can't be."""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from bifrost_flow.language import ROOT
+from bifrost_flow.records import Report, Run, new_run_id
+from connectors.tracking import Tracker, TrackingResult, open_tracker
+
+STARTED = datetime(2026, 3, 1, 2, 30, 0, 123000, tzinfo=UTC)
+
+
+def make_report(status: str = "completed") -> Report:
+    run = Run(
+        run_id=new_run_id(),
+        flow_run_id=None,
+        project="nightly",
+        source="logs",
+        started_at=STARTED,
+        finished_at=STARTED + timedelta(seconds=5),
+        status=status,
+        settings="{}",
+        versions="{}",
+        files=3,
+        bytes=100,
+        lines=10,
+        chunks=2,
+        groups=1,
+        llm_calls=1,
+        cache_hits=0,
+        tokens_in=10,
+        tokens_out=5,
+        tokens_saved=0,
+        cost_usd=0.0,
+        errors=0,
+    )
+    return Report(run, (), (), (), "warehouse", "en")
+
+
+def open_at(warehouse: Path, **options: object) -> Tracker:
+    chosen = {"tracking_uri": None, "experiment": "bifrost-flow"} | options
+    return open_tracker(str(warehouse), **chosen)  # ty: ignore[invalid-argument-type]
+
+
+def log(tracker: Tracker, report: Report | None = None) -> TrackingResult:
+    return tracker.log_run(
+        report or make_report(),
+        artifacts={"report.md": "# 보고서", "findings.json": "[]", "prompts/system.txt": "Explain."},
+        parameters={"model": "rules", "budget tokens (n)": 2000, "long": "x" * 10_000},
+        metrics={"files": 3, "duration_s": 5.0, "ratio": float("nan")},
+        tags={"source": "logs"},
+    )
+
+
+def read_run(tracker: Tracker, result: TrackingResult):
+    from mlflow import MlflowClient
+
+    assert result.mlflow_run_id
+    return MlflowClient(tracker.tracking_uri).get_run(result.mlflow_run_id)
+
+
+def test_run_is_written_whole(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Parameters, metrics, tags, times and artifacts are in the warehouse's store; nothing is printed."""
+    tracker = open_at(tmp_path / "우리 창고")
+    tracker.start()
+    report = make_report()
+    result = log(tracker, report)
+    assert (result.status, capfd.readouterr()) == ("tracked", ("", ""))
+    run = read_run(tracker, result)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "nightly 2026-03-01 02:30:00")
+    assert (run.info.end_time - run.info.start_time) == 5000
+    assert run.data.params["model"] == "rules"
+    assert run.data.params["budget tokens _n_"] == "2000"
+    assert run.data.metrics == {"files": 3.0, "duration_s": 5.0}
+    assert (run.data.tags["run_id"], run.data.tags["project"]) == (report.run.run_id, "nightly")
+    assert (run.data.tags["status"], run.data.tags["source"]) == ("completed", "logs")
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert folder.is_relative_to(tmp_path / "우리 창고" / "mlflow-artifacts")
+    assert (folder / "report.md").read_text(encoding="utf-8") == "# 보고서"
+    assert (folder / "prompts/system.txt").read_text() == "Explain."
+
+
+def test_only_the_warehouse_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the working directory nor a place beside the warehouse gets a file of MLflow's."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert log(open_at(Path("warehouse"))).status == "tracked"
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["warehouse"]
+    assert {path.name for path in Path("warehouse").iterdir()} == {
+        "mlflow.db",
+        "mlflow.db.lock",
+        "mlflow-artifacts",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("partial", "FINISHED"),
+        ("budget_exhausted", "FINISHED"),
+        ("failed", "FAILED"),
+        ("interrupted", "KILLED"),
+    ],
+)
+def test_how_a_run_ended_is_told(
+    tmp_path_factory: pytest.TempPathFactory, status: str, expected: str
+) -> None:
+    """MLflow's status follows ours, and ours is kept as a tag."""
+    tracker = open_at(tmp_path_factory.getbasetemp() / "shared")
+    run = read_run(tracker, log(tracker, make_report(status)))
+    assert (run.info.status, run.data.tags["status"]) == (expected, status)
+
+
+def test_two_processes_make_one_store(tmp_path: Path) -> None:
+    """Runs that start at once on a new warehouse all end up in its one store."""
+    program = (
+        "import sys; from pathlib import Path; from tests.integration.test_tracking import *; "
+        "print(log(open_at(Path(sys.argv[1]))).status)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "w")]
+    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate(timeout=120)[0].strip() for process in processes] == ["tracked"] * 3
+    with sqlite3.connect(tmp_path / "w" / "mlflow.db") as store:
+        assert store.execute("SELECT count(*) FROM runs").fetchone() == (3,)
+        assert store.execute("SELECT count(*) FROM experiments WHERE name = 'bifrost-flow'").fetchone() == (
+            1,
+        )
+    store.close()
+
+
+def test_what_a_killed_setup_left_is_no_obstacle(tmp_path: Path) -> None:
+    """Half a store, left by a process that was killed at making it, is made anew."""
+    (tmp_path / "mlflow.db.new").write_bytes(b"half")
+    assert log(open_at(tmp_path)).status == "tracked"
+    assert not (tmp_path / "mlflow.db.new").exists()
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "garbage", "warehouse is a file"])
+def test_store_that_cannot_be_written(
+    tmp_path: Path, obstacle: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A store that can't be opened is told at once, names the address, raises nothing and prints nothing."""
+    if obstacle == "folder":
+        (tmp_path / "mlflow.db").mkdir()
+    elif obstacle == "garbage":
+        (tmp_path / "mlflow.db").write_bytes(b"no database, but long enough to be looked at" * 100)
+    else:
+        (tmp_path / "w").write_text("")
+    tracker = open_at(tmp_path / "w" if obstacle == "warehouse is a file" else tmp_path)
+    started = time.monotonic()
+    tracker.start()
+    result = log(tracker)
+    assert (result.status, result.mlflow_run_id) == ("failed", None)
+    assert "mlflow.db" in result.detail
+    assert time.monotonic() - started < 25
+    assert capfd.readouterr() == ("", "")
+
+
+def test_locked_store_costs_no_more_than_the_timeout(tmp_path: Path) -> None:
+    """While another program holds the store, the run goes on after the time-out."""
+    log(open_at(tmp_path))
+    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    started = time.monotonic()
+    result = log(open_at(tmp_path, timeout_s=1.0))
+    assert time.monotonic() - started < 5
+    assert result.status == "failed"
+    assert "1 s" in result.detail
+    holder.execute("ROLLBACK")
+    holder.close()
+
+
+def test_server_that_is_down(tmp_path: Path) -> None:
+    """A refused connection is a result, and the password in the address isn't shown."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    result = log(open_at(tmp_path, tracking_uri=f"http://me:geheim@127.0.0.1:{port}"))
+    assert result.status == "failed"
+    assert f"127.0.0.1:{port}" in result.detail
+    assert "geheim" not in result.detail
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def slow_server() -> Iterator[str]:
+    """Accept requests, and don't answer them."""
+    done = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            done.wait(60)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    done.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_server_that_is_slow(tmp_path: Path, slow_server: str) -> None:
+    """A server that doesn't answer holds the run up for the time-out and no longer."""
+    started = time.monotonic()
+    result = log(open_at(tmp_path, tracking_uri=slow_server, timeout_s=1.5))
+    assert result.status == "failed"
+    assert time.monotonic() - started < 6
+
+
+def test_switched_off(tmp_path: Path) -> None:
+    """With mlflow.enabled off nothing is imported, asked or written."""
+    tracker = open_at(tmp_path, enabled=False)
+    tracker.start()
+    tracker.prepare()
+    assert (log(tracker).status, list(tmp_path.iterdir())) == ("disabled", [])
+
+
+@pytest.mark.parametrize("warehouse", ["s3://bucket/logs", "a%20b", "what?"])
+def test_warehouse_that_holds_no_store(
+    warehouse: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where SQLite's address can't point, nothing is tracked and the setting to mend it is named."""
+    monkeypatch.chdir(tmp_path)
+    result = log(open_tracker(warehouse, tracking_uri=None, experiment="e"))
+    assert result.status == "disabled"
+    assert "mlflow.tracking_uri" in result.detail
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_sent_to_mlflows_makers(tmp_path: Path) -> None:
+    """Telemetry is off before MLflow is imported, and what the user has set for it stays."""
+    program = (
+        "import os, sys; from pathlib import Path; from tests.integration.test_tracking import *; "
+        "print(log(open_at(Path(sys.argv[1]))).status); "
+        "from mlflow.telemetry.utils import is_telemetry_disabled; print(is_telemetry_disabled()); "
+        "print(os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if "TELEMETRY" not in name and "TRACK" not in name
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT,
+        env={**environment, "MLFLOW_HTTP_REQUEST_TIMEOUT": "9"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout.split(), done.stderr) == (["tracked", "True", "9"], "")
+
+
+def test_prompt_registry_is_in_the_store(tmp_path: Path) -> None:
+    """The build of MLflow that we install keeps prompts: versions, aliases and roll-back."""
+    tracker = open_at(tmp_path)
+    tracker.prepare()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracker.tracking_uri)
+    client.register_prompt("errors", "Explain {{ log }}.")
+    client.register_prompt("errors", "Explain {{ log }} in {{ lang }}.")
+    client.set_prompt_alias("errors", "production", 1)
+    assert client.get_prompt_version_by_alias("errors", "production").template == "Explain {{ log }}."
+    assert client.get_prompt_version("errors", "2").variables == {"log", "lang"}
