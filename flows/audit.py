@@ -5,14 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, State
 from prefect.utilities.annotations import quote
 
+from bifrost_flow.errors import SettingsError
 from bifrost_flow.prompts import DEFAULT_PROMPT
 from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
-from flows.job import Asked, Job, list_chunks, name_source
+from flows.job import Asked, Job, describe_failed_run, list_chunks, name_source
 from tasks.analyse import look_up
 from tasks.export import export
 from tasks.extract import extract
@@ -20,7 +22,7 @@ from tasks.filter import filter_lines
 from tasks.group import group
 from tasks.ingest import ingest
 from tasks.normalise import normalise
-from tasks.notify import notify
+from tasks.notify import alert, notify
 from tasks.persist import persist
 from tasks.track import track
 
@@ -29,6 +31,18 @@ def name_run() -> str:
     """Return what a person looks for in Prefect's list of runs: the source and the date."""
     source = name_source(flow_run.parameters.get("paths") or [])
     return f"{source} {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+def alert_about_failure(_flow: Any, run: FlowRun, state: State[Any]) -> None:
+    """Tell Slack that an audit failed as a whole; Prefect calls this, and the state says why."""
+    named = {name: run.parameters.get(name) for name in ("warehouse", "project", "lang")}
+    try:
+        settings = load_settings(named)
+    except SettingsError:
+        return  # what is wrong with the settings is the failure itself, and nobody to tell is configured
+    source = name_source(run.parameters.get("paths") or [])
+    failed = describe_failed_run(str(run.id), settings.project, source, run.start_time or datetime.now(UTC))
+    alert(failed, settings.slack, state.message or state.name or "", language=settings.lang)
 
 
 def end_flow(summary: Summary) -> State[dict[str, Any]]:
@@ -41,7 +55,14 @@ def end_flow(summary: Summary) -> State[dict[str, Any]]:
     )
 
 
-@flow(name="audit", flow_run_name=name_run, persist_result=True, result_serializer="json")
+@flow(
+    name="audit",
+    flow_run_name=name_run,
+    persist_result=True,
+    result_serializer="json",
+    on_failure=[alert_about_failure],
+    on_crashed=[alert_about_failure],
+)
 async def audit(
     paths: list[str],
     warehouse: str | None = None,

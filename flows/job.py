@@ -50,6 +50,12 @@ from tasks.export import Exported
 from tasks.ingest import Inputs
 
 
+_COUNTS = (
+    *("files", "bytes", "lines", "chunks", "groups", "llm_calls", "cache_hits"),
+    *("tokens_in", "tokens_out", "tokens_saved", "errors"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What came of asking: answers from the cache and from calls, and what went wrong."""
@@ -323,6 +329,23 @@ def start_choosing(settings: Settings) -> "Future[tuple[Provider, str]]":
     )
     pool.shutdown(wait=False)
     return future
+
+
+def describe_failed_run(run_id: str, project: str, source: str, started_at: datetime) -> Run:
+    """Return what there is to say of a run that failed before it had results."""
+    return Run(
+        run_id=run_id,
+        flow_run_id=run_id,
+        project=project,
+        source=source,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+        status="failed",
+        settings="{}",
+        versions="{}",
+        **dict.fromkeys(_COUNTS, 0),
+        cost_usd=0.0,
+    )
 
 
 def list_unread(evidence: Sequence[FileEvidence]) -> list[Problem]:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
+from bifrost_flow.errors import DeliveryError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress
 from bifrost_flow.records import Problem, Report
 from bifrost_flow.render import find_format, render_report
+from connectors.files import write_text_file
 from tasks.stage import stage
 
 # Prefect keeps artifacts in its database; a longer report is for the file.
@@ -51,13 +53,11 @@ def write_exports(report: Report, formats: Sequence[str], out: str | None) -> Ex
             sys.stdout.write(text if text.endswith("\n") else text + "\n")
             continue
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(text, encoding="utf-8")
+            write_text_file(Path(path), text)
             written.append(path)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            message = t("run.export_failed", path=path, reason=reason, run_id=report.run.run_id)
-            problems.append(Problem("export", path, message))
+        except DeliveryError as error:
+            hint = t("run.export_failed", run_id=report.run.run_id)
+            problems.append(Problem("export", path, f"{error} {hint}"))
     return Exported(tuple(written), tuple(problems))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bifrost_flow.cli.failures import exit_on_errors, leave
+from bifrost_flow.cli.failures import exit_on_errors
 from bifrost_flow.language import set_language, t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
 from bifrost_flow.render.defuse import put_on_one_line
@@ -44,7 +44,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help=t("run.json"))] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=t("run.quiet"))] = False,
 ) -> None:
-    with exit_on_errors():
+    with exit_on_errors(at_once=True):
         parameters = {
             "paths": targets,
             "warehouse": warehouse,
@@ -60,8 +60,7 @@ def run(
             "use_cache": not no_cache,
             "dry_run": dry_run,
         }
-        code = _run_audit(parameters, fail_on=fail_on, as_json=as_json, quiet=quiet)
-    leave(code)
+        raise typer.Exit(_run_audit(parameters, fail_on=fail_on, as_json=as_json, quiet=quiet))
 
 
 def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool, quiet: bool) -> int:
@@ -158,10 +157,12 @@ def _show_summary(summary: dict[str, Any], report: "Report | None") -> None:
         console.print(t("run.calls", **_format_counts(summary)))
         if summary["groups"] and not summary["llm_calls"] and summary["cache_hits"] == summary["groups"]:
             console.print(t("run.warm"))
-    if summary["problems"]:
+    shown = {file.path for file in report.files} if report else set()
+    others = [each for each in summary["problems"] if not any(each.startswith(f"{path}: ") for path in shown)]
+    if others:
         console.print()
         console.print(t("run.problems"))
-        for problem in summary["problems"]:
+        for problem in others:
             console.print(f"  {put_on_one_line(problem)}")
     if report is not None:
         console.print()

@@ -1,0 +1,382 @@
+"""`bifrost-flow run` on real logs: what it prints, writes and returns."""
+
+import gzip
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import duckdb
+import httpx
+import pytest
+
+from tests.console import LOGS, Console
+from tests.model_server import ModelServer
+
+SUMMARY_KEYS = {
+    "run_id",
+    "status",
+    "files",
+    "lines",
+    "bytes",
+    "chunks",
+    "groups",
+    "llm_calls",
+    "cache_hits",
+    "tokens_in",
+    "tokens_out",
+    "tokens_saved",
+    "cost_usd",
+    "findings",
+    "new",
+    "recurring",
+    "regressed",
+    "resolved",
+    "errors",
+    "warehouse",
+}
+STAGES = {
+    "ingest",
+    "normalise",
+    "filter",
+    "extract",
+    "group",
+    "analyse",
+    "persist",
+    "track",
+    "export",
+    "notify",
+}
+
+
+def run_json(console: Console, *words: str | Path, code: int = 0, **extra: str) -> dict[str, object]:
+    """Run `run --json` and return its object."""
+    done = console.call("run", *words, "--json", **extra)
+    assert done.code == code, done.err
+    return done.json
+
+
+def test_first_run_finds_new_failures_and_a_second_one_asks_nothing(console: Console) -> None:
+    """The first run calls once for each group; the second calls nobody and finds the same, recurring."""
+    first = run_json(console, LOGS, "--provider", "rules")
+    assert set(first) >= SUMMARY_KEYS
+    assert first["status"] == "completed"
+    assert first["files"] == 13
+    assert first["llm_calls"] == first["groups"] == first["findings"] == first["new"] > 5
+    assert first["cache_hits"] == 0
+    second = run_json(console, LOGS, "--provider", "rules")
+    assert (second["llm_calls"], second["cache_hits"]) == (0, first["groups"])
+    assert (second["new"], second["recurring"]) == (0, first["findings"])
+    again = run_json(console, LOGS, "--provider", "rules", "--no-cache")
+    assert again["llm_calls"] == first["groups"]
+
+
+def test_tables_hold_the_run(console: Console) -> None:
+    """Any DuckDB client reads the run from the warehouse's views."""
+    summary = run_json(console, LOGS / "travis", "--provider", "rules", "--warehouse", "tables")
+    with duckdb.connect(str(console.folder / "tables" / "bifrost.duckdb"), read_only=True) as connection:
+        row = connection.sql("SELECT run_id::VARCHAR, files, status, errors FROM runs").fetchall()
+        assert row == [(summary["run_id"], 5, "completed", 0)]
+        counts = {
+            table: connection.sql(f"SELECT count(*) FROM {table}").fetchall()[0][0]
+            for table in ("files", "chunks", "findings", "llm_calls", "cache")
+        }
+    assert counts == {
+        "files": 5,
+        "chunks": summary["chunks"],
+        "findings": summary["findings"],
+        "llm_calls": summary["llm_calls"],
+        "cache": summary["llm_calls"],
+    }
+
+
+def test_evidence_is_the_logs_own_text(console: Console) -> None:
+    """Each quote of a finding stands in the line of the file that it names."""
+    run_json(console, LOGS / "travis" / "alacritty-rust-564527447.log", "--provider", "rules")
+    rows = json.loads(console.call("sql", "SELECT evidence FROM findings", "--format", "json").out)
+    quotes = [quote for row in rows for quote in row["evidence"]]
+    assert quotes
+    for quote in quotes:
+        line = Path(quote["path"]).read_bytes().split(b"\n")[quote["line"] - 1].decode()
+        assert quote["quote"].strip() in line
+
+
+def test_the_table_for_people_names_findings_reports_and_next_steps(console: Console) -> None:
+    """Without --json a person gets the findings, the paths of report and tables, and commands that work."""
+    done = console.call("run", LOGS / "travis", "--provider", "rules")
+    assert done.code == 0
+    assert "error[E0658]" in done.out
+    reports = [line.split()[-1] for line in done.out.splitlines() if line.startswith("Report")]
+    assert [Path(path).name for path in reports] == ["report.md", "report.html"]
+    assert all(Path(path).read_text(encoding="utf-8") for path in reports)
+    commands = [line.strip() for line in done.out.splitlines() if line.startswith("  bifrost-flow ")]
+    assert len(commands) == 3
+    for command in commands:
+        bin_folder = f"PATH={Path(os.sys.executable).parent}:$PATH"
+        ran = subprocess.run(
+            f"{bin_folder} {command}",
+            shell=True,
+            cwd=console.folder,
+            env=console.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.strip()
+
+
+def test_standard_input_globs_and_compressed_files_are_read(console: Console) -> None:
+    """`-`, a glob and a gz file are inputs like any other."""
+    log = LOGS / "travis" / "alacritty-rust-564527447.log"
+    piped = console.call("run", "-", "--provider", "rules", "--json", stdin=log.read_bytes())
+    assert piped.code == 0, piped.err
+    assert (piped.json["files"], piped.json["findings"]) == (1, 1)
+    globbed = run_json(console, str(LOGS / "**" / "shiny-*.log"), "--provider", "rules")
+    assert (globbed["files"], globbed["findings"]) == (2, 1)
+    packed = console.folder / "job.log.gz"
+    packed.write_bytes(gzip.compress(log.read_bytes()))
+    assert run_json(console, packed, "--provider", "rules")["lines"] == piped.json["lines"]
+
+
+def test_bad_input_gets_a_line_of_its_own_and_the_rest_is_kept(console: Console) -> None:
+    """Each bad input is named with its reason, the good log is audited, and the exit code says partial."""
+    folder = console.folder
+    good = LOGS / "travis" / "alacritty-rust-564527447.log"
+    (folder / "zero.log").touch()
+    (folder / "noise.log").write_bytes(bytes(range(256)) * 40)
+    (folder / "cut.log.gz").write_bytes(gzip.compress(good.read_bytes())[:2000])
+    (folder / "nothing").mkdir()
+    bad = ["zero.log", "noise.log", "cut.log.gz", "nothing", "absent.log", "no-*.match"]
+    done = console.call("run", good, *bad, "--provider", "rules", "--json")
+    assert done.code == 3
+    problems = done.json["problems"]
+    for name in bad:
+        assert len([problem for problem in problems if name in problem]) == 1, name
+    assert done.json["errors"] == len(bad)
+    assert done.json["status"] == "partial"
+    assert done.json["findings"] >= 1
+    statuses = console.call("sql", "SELECT path, status FROM files ORDER BY path", "--format", "json")
+    found = {Path(row["path"]).name: row["status"] for row in json.loads(statuses.out)}
+    assert found["zero.log"] == "empty"
+    assert found["noise.log"] == "binary"
+    assert found["cut.log.gz"] == "truncated"
+    assert found["absent.log"] == "missing"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_file_without_permission_is_unreadable(console: Console) -> None:
+    """A file that may not be read is named, with exit code 3."""
+    log = console.folder / "secret.log"
+    log.write_text("error: x\n")
+    log.chmod(0)
+    done = console.call("run", log, "--provider", "rules", "--json")
+    assert done.code == 3
+    assert "secret.log" in done.json["problems"][0]
+
+
+def test_passing_jobs_give_no_findings(console: Console) -> None:
+    """Logs of jobs that passed leave nothing to look at."""
+    passed = [
+        LOGS / "github-actions" / "jest-javascript-2499439457.log",
+        LOGS / "zuul" / "console-pep8.good.log",
+    ]
+    summary = run_json(console, *passed, "--provider", "rules")
+    assert (summary["findings"], summary["llm_calls"]) == (0, 0)
+
+
+def test_dry_run_calls_nobody_and_writes_nothing(console: Console) -> None:
+    """A dry run tells what would be asked, asks nobody, and makes no warehouse."""
+    with ModelServer() as server:
+        done = console.call(
+            "run",
+            LOGS,
+            "--dry-run",
+            "--json",
+            "--provider",
+            "ollama",
+            "--model",
+            "scripted",
+            BIFROST_OLLAMA_URL=server.url,
+        )
+        assert done.code == 0, done.err
+        assert server.chats == []
+    assert done.json["status"] == "dry_run"
+    assert done.json["llm_calls"] == 0
+    assert done.json["planned_calls"] == done.json["groups"] > 0
+    assert done.json["planned_tokens"] > 0
+    assert not (console.folder / "bifrost-warehouse").exists()
+
+
+def test_ollama_answers_and_another_model_is_asked_anew(console: Console) -> None:
+    """`auto` takes an Ollama that answers and says so; a second model is asked for its own answers."""
+    with ModelServer(models=("scripted:latest", "other:latest")) as server:
+        words = ("run", LOGS / "travis", "--json", "--model", "scripted")
+        done = console.call(*words, BIFROST_OLLAMA_URL=server.url)
+        assert done.code == 0, done.err
+        assert "Ollama" in done.err
+        assert done.json["provider"] == "ollama"
+        assert done.json["llm_calls"] == len(server.chats) == done.json["groups"]
+        assert done.json["tokens_in"] > 0
+        warm = console.call(*words, BIFROST_OLLAMA_URL=server.url).json
+        assert (warm["llm_calls"], warm["tokens_saved"]) == (
+            0,
+            done.json["tokens_in"] + done.json["tokens_out"],
+        )
+        other = console.call(*words[:-1], "other", BIFROST_OLLAMA_URL=server.url).json
+        assert other["llm_calls"] == done.json["llm_calls"]
+
+
+def test_a_model_that_is_down_fails_its_calls_and_the_rest_is_saved(console: Console) -> None:
+    """With the server gone the run is partial, says why, and the next run asks only what is missing."""
+    environment = {"BIFROST_OLLAMA_MODEL": "scripted", "BIFROST_OLLAMA_MAX_RETRIES": "0"}
+    down = console.call("run", LOGS / "travis", "--provider", "ollama", "--json", **environment)
+    assert down.code == 3
+    assert down.json["status"] == "partial"
+    assert down.json["findings"] == 0
+    assert down.json["chunks"] > 0
+    assert down.json["errors"] == down.json["groups"]
+    with ModelServer() as server:
+        environment["BIFROST_OLLAMA_URL"] = server.url
+        up = run_json(console, LOGS / "travis", "--provider", "ollama", **environment)
+    assert up["llm_calls"] == up["findings"] == up["groups"]
+
+
+def _wait_for_answers(server: ModelServer, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(server.chats) < count:
+        assert time.monotonic() < deadline, "the run never asked"
+        time.sleep(0.02)
+
+
+def test_interrupt_saves_what_was_paid_for(console: Console) -> None:
+    """Ctrl-C ends with 130, answers that arrived are findings, and the next run asks for the others only."""
+    with ModelServer(delay_s=0.4) as server:
+        words = ("run", LOGS, "--provider", "ollama", "--model", "scripted", "--concurrency", "1", "--json")
+        started = console.start(*words, BIFROST_OLLAMA_URL=server.url)
+        _wait_for_answers(server, 4)
+        started.send_signal(signal.SIGINT)
+        out, err = started.communicate(timeout=60)
+        assert started.returncode == 130, err
+        summary = json.loads(out)
+        assert summary["status"] == "interrupted"
+        assert 3 <= summary["findings"] < summary["groups"]
+        assert "Traceback" not in err
+        server.delay_s = 0.0
+        after = run_json(console, *words[1:-1], BIFROST_OLLAMA_URL=server.url)
+    assert after["llm_calls"] == summary["groups"] - summary["findings"]
+    assert after["findings"] == summary["groups"]
+
+
+def test_kill_loses_only_calls_in_flight(console: Console) -> None:
+    """After SIGKILL the next run takes the answers that had arrived from the dead run's journal."""
+    with ModelServer(delay_s=0.4) as server:
+        words = ("run", LOGS, "--provider", "ollama", "--model", "scripted", "--concurrency", "1", "--json")
+        started = console.start(*words, BIFROST_OLLAMA_URL=server.url)
+        _wait_for_answers(server, 4)
+        started.kill()
+        started.communicate()
+        server.delay_s = 0.0
+        after = run_json(console, *words[1:-1], BIFROST_OLLAMA_URL=server.url)
+    assert after["cache_hits"] >= 3
+    assert after["findings"] == after["groups"]
+
+
+def test_two_runs_at_once_on_one_warehouse_both_succeed(console: Console) -> None:
+    """Two processes write the same new warehouse at once; both runs are there afterwards."""
+    words = ("run", LOGS / "travis", "--provider", "rules", "--json")
+    both = [console.start(*words), console.start(*words)]
+    results = [(each.communicate(timeout=120), each.returncode) for each in both]
+    assert [code for _, code in results] == [0, 0], results
+    rows = console.call("sql", "SELECT count(*) AS runs, sum(files) AS files FROM runs", "--format", "json")
+    assert json.loads(rows.out) == [{"runs": 2, "files": 10}]
+    assert all("tracked" in json.loads(out)["mlflow"] for (out, _), _ in results)
+
+
+def test_gate_trips_on_new_findings_and_not_on_known_ones(console: Console) -> None:
+    """--fail-on new is 1 the first night and 0 the second; --fail-on any stays 1."""
+    words = ("run", LOGS / "zuul", LOGS / "travis", "--provider", "rules", "--quiet")
+    assert console.call(*words, "--fail-on", "new").code == 1
+    assert console.call(*words, "--fail-on", "new").code == 0
+    assert console.call(*words, "--fail-on", "any").code == 1
+
+
+def test_exports_go_where_they_are_asked_to(console: Console) -> None:
+    """--format and --out name the files; an unwritable place is a clear problem, and the results stay."""
+    words = ("run", LOGS / "travis", "--provider", "rules", "--json")
+    console.call(*words, "--format", "markdown,html,json,csv", "--out", "reports")
+    names = {path.name for path in (console.folder / "reports").iterdir()}
+    assert names == {"report.md", "report.html", "findings.json", "findings.csv"}
+    console.call(*words, "--out", "audit.html")
+    assert (console.folder / "audit.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    (console.folder / "taken").write_text("")
+    blocked = console.call(*words, "--out", "taken/report.md")
+    assert blocked.code == 3
+    assert "taken/report.md" in blocked.json["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--provider", "nobody"], "nobody"),
+        (["--prompt", "poem"], "poem"),
+        (["--format", "docx"], "docx"),
+        (["--fail-on", "rain"], "rain"),
+        (["--lang", "xx"], "xx"),
+        (["--project", "a/b"], "a/b"),
+    ],
+)
+def test_wrong_usage_is_said_with_its_value_and_exit_code_2(
+    console: Console, words: list[str], said: str
+) -> None:
+    """A value that is not allowed is named, without a trace."""
+    done = console.call("run", LOGS, *words)
+    assert done.code == 2
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_korean_is_spoken_throughout(console: Console) -> None:
+    """With --lang ko the table, the report and the answers are Korean."""
+    done = console.call("run", LOGS / "travis", "--provider", "rules", "--lang", "ko", "--out", "report.md")
+    assert done.code == 0
+    assert "다음으로 해 볼 것" in done.out
+    report = (console.folder / "report.md").read_text(encoding="utf-8")
+    assert "근본 원인" in report or "원인" in report
+
+
+def test_prefect_knows_the_run_its_stages_and_artifacts(console: Console, prefect_api: str) -> None:
+    """On the server the flow run and each stage's task run are complete, with report and table."""
+    summary = run_json(console, LOGS / "travis", "--provider", "rules")
+    rows = json.loads(console.call("sql", "SELECT flow_run_id FROM runs", "--format", "json").out)
+    flow_run = rows[0]["flow_run_id"]
+    with httpx.Client(base_url=prefect_api, trust_env=False) as api:
+        run = api.get(f"/flow_runs/{flow_run}").json()
+        assert run["state_type"] == "COMPLETED"
+        assert run["name"].startswith("travis 20")
+        assert "bifrost-flow" in run["tags"]
+        where = {"flow_runs": {"id": {"any_": [flow_run]}}}
+        tasks = api.post("/task_runs/filter", json=where).json()
+        kinds = {each["type"] for each in api.post("/artifacts/filter", json=where).json()}
+    stages = {task["name"].rpartition("-")[0]: task["state_type"] for task in tasks}
+    assert set(stages) >= STAGES
+    assert set(stages.values()) == {"COMPLETED"}
+    assert kinds >= {"markdown", "table"}
+    assert summary["status"] == "completed"
+
+
+def test_mlflow_has_the_run(console: Console) -> None:
+    """The run is in the warehouse's MLflow store with parameters, metrics and the report."""
+    summary = run_json(console, LOGS / "travis", "--provider", "rules")
+    with sqlite3.connect(console.folder / "bifrost-warehouse" / "mlflow.db") as store:
+        tags = dict(store.execute("SELECT key, value FROM tags").fetchall())
+        metrics = dict(store.execute("SELECT key, value FROM metrics").fetchall())
+        parameters = dict(store.execute("SELECT key, value FROM params").fetchall())
+    assert tags["run_id"] == summary["run_id"]
+    assert metrics["groups"] == summary["groups"]
+    assert parameters["provider"] == "rules"
+    assert list((console.folder / "bifrost-warehouse" / "mlflow-artifacts").rglob("report.md"))
