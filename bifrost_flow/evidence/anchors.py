@@ -54,7 +54,7 @@ SHAPES = (
 
 # Lines that report the end of something that failed before: consequences, not causes.
 ECHO = (
-    r"(?i)exited with (?:code |status )?-?[1-9]|exit(?:ed)?(?: with)?(?: non-?zero)?(?: exit)? (?:code|status):?(?: of)? ?\(?-?[1-9]|exit status [1-9]|returned (?:a )?non-?zero"
+    r"(?i:(?:exit(?:ed)?(?: with)?(?: non-?zero)?(?: exit)? (?:code|status)|exited with):?(?: of)? ?\(?-?[1-9][0-9]*[^\w]*$)|(?i:returned (?:a )?non-?zero(?: exit (?:status|code))?:? ?[0-9]*[^\w]*$)"
     r"|^(?:.*: )?(?:g?make|ninja|mingw32-make)(?:\[[0-9]+\])?: (?:\*\*\*|build stopped|subcommand failed)|recipe for target|returned exit code [1-9]|returned [1-9][0-9]* *$|InvocationError"
     r"|^\s*(?:\[(?:ERROR|INFO)\] )?BUILD (?:FAILED|FAILURE|ABORTED)|FAILURE: Build failed with an exception|command .+ (?:failed|exited)|ERR! Exit status|ERR! errno|ERR! (?:A complete log|This is probably|Failed at|Test failed)"
     r"|marked build as failure|Finished: (?:FAILURE|UNSTABLE|ABORTED)|^\s*Result: FAIL|\b(?:[Bb]uild|job|[Ss]uite) (?:FAILED|failed)[.!]?$|Error [0-9]+(?: \(ignored\))?$|Failed to execute goal|Your build (?:exited|has been stopped)"

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 SYSTEMS = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
+        ("zuul", r"\[Zuul\] "),
         ("travis", r"travis_(?:fold|time):|travis-ci|/home/travis/|Build system information"),
-        ("github-actions", r"##\[(?:group|error|section|debug|warning)\]|Current runner version|actions/checkout|GITHUB_TOKEN"),
+        ("github-actions", r"^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z |##\[(?:group|error|debug|warning)\]|Current runner version|actions/checkout|GITHUB_TOKEN"),
         ("gitlab", r"section_(?:start|end):\d+|Running with gitlab-runner"),
         ("buildkite", r"_bk;t=\d+|buildkite"),
         ("azure", r"##\[section\]Starting: |Agent name: '"),
         ("teamcity", r"##teamcity\["),
-        ("jenkins", r"^Started by |\[Pipeline\]|Building remotely on |Building on master|jenkins|^Finished: (?:SUCCESS|FAILURE|UNSTABLE)"),
+        ("jenkins", r"^Started by |\[Pipeline\]|Building (?:remotely )?on |Build step '|^Finished: (?:SUCCESS|FAILURE|UNSTABLE)"),
         ("circleci", r"CIRCLE_|circleci"),
         ("taskcluster", r"\[taskcluster|\[taskcluster:"),
-        ("zuul", r"zuul"),
         ("copr", r"copr-rpmbuild|copr_"),
         ("koji", r"\bkojipkgs\b|\bmock\b.*INFO"),
     )

@@ -221,7 +221,7 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
     head = [clean_line(line) for line in state.head]
     tail = [clean_line(line) for line in state.tail]
     system = formats.detect_system(state.head + state.tail)
-    worst = pieces[0].kind if pieces else None
+    worst = (pieces[0].kind, pieces[0].score) if pieces else None
     facts = Facts(
         state.length,
         state.valid,
@@ -229,7 +229,7 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
         formats.detect_job(head),
         next((when for line in state.head if (when := formats.parse_time(line))), None),
         next((when for line in reversed(state.tail) if (when := formats.parse_time(line))), None),
-        judge_outcome(tail, failed_steps=len(state.fails), worst=worst, ci_system=system),
+        judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system),
     )
     return facts, chunks
 
