@@ -49,10 +49,15 @@ def write_json(value: Any) -> None:
     sys.stdout.write("\n]\n" if value else "]\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print text cells: as a table that fits the terminal, or in a pipe as aligned lines, uncut."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, dispensable: Sequence[int] = ()
+) -> None:
+    """Print text cells: as a table that fits the terminal, or in a pipe as aligned lines, uncut.
+
+    Columns at the positions `dispensable` are left out, in that order, where a terminal is too narrow.
+    """
     if sys.stdout.isatty():
-        _print_rich(columns, rows)
+        _print_rich(*_narrow(columns, rows, dispensable))
         return
     for line in _align([columns, *rows]):
         print(line)
@@ -74,6 +79,21 @@ def _align(lines: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(padded).rstrip()
 
 
+def _narrow(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], dispensable: Sequence[int]
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    widths = [max(map(cell_len, column)) + 2 for column in zip(columns, *rows, strict=True)]
+    shown = list(range(len(columns)))
+    for position in dispensable:
+        if sum(widths[number] for number in shown) <= Console().width:
+            break
+        shown.remove(position)
+    return [columns[number] for number in shown], [[row[number] for number in shown] for row in rows]
+
+
 def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.cells import cell_len
@@ -92,7 +112,9 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
                 console.print(Text(name + " " * (label - cell_len(name)), "bold"), Text(cell), soft_wrap=True)
             console.rule(style="dim")
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    )
     for number, name in enumerate(columns):
         right = bool(rows) and all(_NUMBER.fullmatch(row[number]) or row[number] == "NULL" for row in rows)
         table.add_column(Text(name), overflow="fold", justify="right" if right else "left")

@@ -151,7 +151,12 @@ def _print_history(runs: list[dict[str, Any]]) -> None:
         ]
         for run in runs
     ]
-    print_table([t(f"tables.column.{name}") for name in names], rows)
+    least_needed = ("cache_hits", "llm_calls", "cost", "project", "recurring", "source")
+    print_table(
+        [t(f"tables.column.{name}") for name in names],
+        rows,
+        dispensable=[names.index(name) for name in least_needed],
+    )
 
 
 def _show_run(store: "Warehouse", run_id: str, output: Detail) -> None:

@@ -312,6 +312,17 @@ def test_terminal_gets_all_of_a_wide_row_within_its_width(location: str, columns
     assert "first_seen" in shown
 
 
+def test_history_fits_a_narrow_terminal(location: str) -> None:
+    """In 80 columns the runs stay a table: what matters least is left out, and nothing is folded."""
+    shown = run_in_terminal(["history", "-w", location], 80)
+    lines = [line for line in shown.replace("\r", "").split("\n") if line.strip()]
+    assert len(lines) == 4
+    assert RUNS[1][:13] in lines[2]
+    assert "new" in lines[0]
+    assert "cached" not in lines[0]
+    assert "cached" in run_in_terminal(["history", "-w", location], 200)
+
+
 def test_terminal_gets_a_table(location: str) -> None:
     """Few columns are a table that fits."""
     shown = run_in_terminal(["sql", "SELECT status, fingerprint FROM findings", "-w", location], 80)
