@@ -1,8 +1,8 @@
 """Prefect servers as processes: find one that is up, or start one of our own beside the reading of logs.
 
-Prefect would start its embedded server by itself, but only when the flow is called, with block registration (6 s on a
-new database) and telemetry. This module starts the same application earlier and leaner. It never imports Prefect: that
-takes over a second, which the server can use.
+Prefect would start its embedded server by itself, but only when the flow is called, with block registration
+(6 s on a new database) and telemetry. This module starts the same application earlier and leaner. It never
+imports Prefect: that takes over a second, which the server can use.
 """
 
 import fcntl
@@ -17,13 +17,14 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from bifrost_flow.errors import BifrostError
+from bifrost_flow.language import t
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def get_prefect_home() -> Path:
 def find_configured_url() -> str | None:
     """Return the API address that the user has configured for Prefect, by its own rules, or None.
 
-    Source: Prefect's order of settings: environment, `.env`, `prefect.toml`, `pyproject.toml`, active profile.
+    Source: Prefect's order: environment, `.env`, `prefect.toml`, `pyproject.toml`, active profile.
     """
     if url := os.environ.get("PREFECT_API_URL"):
         return url
@@ -80,7 +81,8 @@ def find_configured_url() -> str | None:
             name, _, value = line.removeprefix("export ").partition("=")
             if name.strip() == "PREFECT_API_URL" and value.strip():
                 return value.strip().strip("'\"")
-    local = _read_toml(Path("prefect.toml")) or _read_toml(Path("pyproject.toml")).get("tool", {}).get("prefect", {})
+    project = _read_toml(Path("pyproject.toml")).get("tool", {}).get("prefect", {})
+    local = _read_toml(Path("prefect.toml")) or project
     if url := local.get("api", {}).get("url"):
         return str(url)
     path = os.environ.get("PREFECT_PROFILES_PATH")
@@ -141,25 +143,26 @@ def start_kept_server(*, port: int = DEFAULT_PORT, timeout_s: float = START_TIME
     """
     environment = {**os.environ, **QUIET_ENVIRONMENT, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     command = [sys.executable, "-m", "prefect", "server", "start", "--background"]
-    done = subprocess.run(
-        [*command, "--host", "127.0.0.1", "--port", str(port)],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        # A file, not a pipe: the server inherits it and outlives us, and a pipe would never come to its end.
-        stdout=(output := tempfile.TemporaryFile("w+")),
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if done.returncode:
+    # A file, not a pipe: what the server inherits of it outlives us, and a pipe would never come to its end.
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
         output.seek(0)
-        raise ServerError(output.read().strip())
+        if done.returncode:
+            raise ServerError(t("server.not_started", port=port, reason=output.read().strip()))
     pid = int((get_prefect_home() / "server.pid").read_text())
     server = KeptServer(pid=pid, url=f"http://127.0.0.1:{port}/api")
     deadline = time.monotonic() + timeout_s
     while not is_healthy(server.url):
         if time.monotonic() > deadline or not _is_alive(pid):
             stop_kept_server()
-            raise ServerError(f"The Prefect server on port {port} did not answer within {timeout_s:.0f} s.")
+            raise ServerError(t("server.not_up", port=port, seconds=f"{timeout_s:.0f}"))
         time.sleep(0.1)
     _kept_file().write_text(json.dumps({"pid": pid, "url": server.url}), encoding="utf-8")
     return server
@@ -196,8 +199,8 @@ def _is_alive(pid: int) -> bool:
 class EmbeddedServer:
     """A Prefect server for the length of one run, on a free port of the loopback interface.
 
-    Start it first, do other work, then `wait`. It shares Prefect's database with all other local servers, so that the
-    run can be looked at later with `prefect server start`.
+    Start it first, do other work, then `wait`. It shares Prefect's database with all other local servers, so
+    that the run can be looked at later with `prefect server start`.
     """
 
     def __init__(self) -> None:
@@ -206,20 +209,22 @@ class EmbeddedServer:
             self._port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._process: subprocess.Popen[bytes] | None = None
-        self._output: IO[bytes] = tempfile.TemporaryFile()
+        # A file, not a pipe: nobody would empty it while the run goes on.
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `stop`
 
     def start(self) -> None:
         """Start the process and return at once."""
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-c", RUN_UNTIL_ORPHANED, "--factory", "prefect.server.api.server:create_app"),
-                *("--host", "127.0.0.1", "--port", str(self._port), "--log-level", "error", "--lifespan", "on"),
+                *(sys.executable, "-c", RUN_UNTIL_ORPHANED),
+                *("--factory", "prefect.server.api.server:create_app", "--lifespan", "on"),
+                *("--host", "127.0.0.1", "--port", str(self._port), "--log-level", "error"),
             ],
             env={**os.environ, **EMBEDDED_ENVIRONMENT},
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            # Ctrl-C in the terminal is for us: the server must live until the run's last word is in its database.
+            # Ctrl-C in the terminal is for us: the server lives until the run's last word is in its database.
             start_new_session=True,
         )
 
@@ -235,7 +240,7 @@ class EmbeddedServer:
                 self._output.seek(0)
                 printed = self._output.read().decode("utf-8", "replace").strip()[-2000:]
                 self.stop()
-                raise ServerError(f"Prefect's embedded server did not start. It printed:\n{printed}")
+                raise ServerError(t("server.embedded_failed", reason=printed))
             time.sleep(0.05)
         return self.url
 
@@ -256,8 +261,8 @@ class EmbeddedServer:
 
 
 @contextmanager
-def hold_start_lock() -> Iterator[None]:
-    """Let one process at a time start a server: two that create the same new database at once break each other."""
+def hold_start_lock() -> Generator[None]:
+    """Let one process at a time start a server: two that create the same database break each other."""
     home = get_prefect_home()
     home.mkdir(parents=True, exist_ok=True)
     with (home / "bifrost-start.lock").open("w") as lock:

@@ -4,9 +4,9 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
 from prefect.client.schemas.objects import FlowRun
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed, State
 from prefect.utilities.annotations import quote
 
@@ -29,19 +29,21 @@ from tasks.track import track
 
 def name_run() -> str:
     """Return what a person looks for in Prefect's list of runs: the source and the date."""
-    source = name_source(flow_run.parameters.get("paths") or [])
+    source = name_source(this_run.parameters.get("paths") or [])
     return f"{source} {datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
-def alert_about_failure(_flow: Any, run: FlowRun, state: State[Any]) -> None:
+def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Tell Slack that an audit failed as a whole; Prefect calls this, and the state says why."""
-    named = {name: run.parameters.get(name) for name in ("warehouse", "project", "lang")}
+    named = {name: flow_run.parameters.get(name) for name in ("warehouse", "project", "lang")}
     try:
         settings = load_settings(named)
     except SettingsError:
         return  # what is wrong with the settings is the failure itself, and nobody to tell is configured
-    source = name_source(run.parameters.get("paths") or [])
-    failed = describe_failed_run(str(run.id), settings.project, source, run.start_time or datetime.now(UTC))
+    source = name_source(flow_run.parameters.get("paths") or [])
+    failed = describe_failed_run(
+        str(flow_run.id), settings.project, source, flow_run.start_time or datetime.now(UTC)
+    )
     alert(failed, settings.slack, state.message or state.name or "", language=settings.lang)
 
 

@@ -49,7 +49,6 @@ from tasks.analyse import CachePlan, Limits, analyse, split_batches
 from tasks.export import Exported
 from tasks.ingest import Inputs
 
-
 _COUNTS = (
     *("files", "bytes", "lines", "chunks", "groups", "llm_calls", "cache_hits"),
     *("tokens_in", "tokens_out", "tokens_saved", "errors"),

@@ -13,7 +13,6 @@ from bifrost_flow.errors import BifrostError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.summary import EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_USAGE
 
-
 EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h; Python's own 1 would look like a gate that tripped
 
 
