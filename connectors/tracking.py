@@ -125,6 +125,7 @@ class Tracker:
             "run_id": report.run.run_id,
             "project": report.run.project,
             "status": report.run.status,
+            "mlflow.source.name": "bifrost-flow",  # a column of MLflow's list of runs
             **tags,
         }
         writing = Background(self._write, report, artifacts, parameters, metrics, tags, name="tracking")

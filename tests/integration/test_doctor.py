@@ -90,7 +90,8 @@ def test_wrong_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "probe-1.dist-info").mkdir()
     (tmp_path / "probe-1.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: probe\nVersion: 1\nRequires-Python: <3\n"
-        "Requires-Dist: httpx<0.1\nRequires-Dist: no-such-package\nRequires-Dist: other; python_version < '3'\n"
+        "Requires-Dist: httpx<0.1\nRequires-Dist: no-such-package\n"
+        "Requires-Dist: other; python_version < '3'\n"
     )
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     found = checks.check_packages("probe")
