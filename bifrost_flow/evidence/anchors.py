@@ -13,17 +13,20 @@ NEEDLES = (
     "undefined", "no such", "not found", "unable", "denied", "timeout", "timed out", "not ok", "broken", "invalid",
     "killed", "conflict", "refused", "mismatch", "unexpected", "missing", 
     
-    "incorrect", "exit code", "bug: ", "wrong ","crashed", " crash", "segmentation", "violation", "assert", "unresolved", "rejected", "expected",
+    "incorrect", "exit code", "bug: ", "wrong ","crashed", " crash", "segmentation", "assert", "unresolved", "expected",
     "unsupported", "no match", "does not", "doesn't", "did not", "is not", "not in scope",
-    "no space", "out of memory", "overflow", "overfull", "must be", "forbidden", "exited with",
-    "exited ", "canceled", "cancelled", "shutdown signal", "dirty", "bug:",
-    "no files", "not available", "unavailable", "malformed",
-    "reset by peer", "no rule", "____", "[-]", "!!!!", "npm err", "[404]", "[err",
-    "redeclared", "not installed", "core dumped", "oom-kill", 
+    "no space", "out of memory", "overflow", "overfull", "must be", "forbidden", 
+    "exited ", "canceled", "cancelled", "shutdown signal", "bug:",
+    "not available", 
+    "no rule", "____", "[-]", "!!!!", "npm err", "[404]", "[err",
+    "core dumped", "oom-kill", 
     "sigsegv", "●", "✗", "✖", "✘", "❌", "⨯", "##[group]run", "##[section]start", "<<<",
     "travis_time:start", "section_start", "~~~ ", "would reformat", "regression", "unrecognized",
     "been stopped", "out of sync", "not formatted", "kasan",
-    "unknown option", "unknown flag", "unknown command", "traceback", "exit status",
+    "unknown option", "traceback", "exit status",
+    "warning: cpu", "warning: at", "warning: poss", "warning: susp", "warning: bad u", "warning: inc",
+    "detected stall", "blocked for", "lockup",
+    "data race", "kernel bug", "double fault",
 )  # fmt: skip
 
 
@@ -38,7 +41,8 @@ class Shape:
 
 # The heaviest that matches counts, except that `MUTED` and `ECHO` overrule all.
 SHAPES = (
-    Shape("sanitizer", 100, r"(?:ERROR|WARNING): (?:Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error: |\bBUG: |KASAN: |Kernel panic|UBSAN: |KMSAN: |KCSAN: |INFO: task hung|general protection fault|WARNING: (?:possible|suspicious|at |bad unlock|kmalloc)|INFO: (?:task|rcu)"),
+    Shape("kernel_panic", 55, r"Kernel panic - not syncing|Sanitizer: (?:ABRT|TRAP) on|deadly signal|DEADLYSIGNAL|entering panic"),
+    Shape("sanitizer", 100, r"(?:ERROR|WARNING): ?(?:Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|\bBUG: |\bkernel BUG at |UBSAN: |KMSAN: |KCSAN: |KASAN: |general protection fault|^WARNING: (?:CPU: |possible|suspicious|at |bad unlock|inconsistent|kmalloc|DATA RACE)|INFO: (?:task .*blocked for|rcu)|detected stall|soft lockup|scheduling while atomic|KERNEL PANIC|ASSERT FAILED|[Uu]nable to handle kernel|[Dd]ouble fault|KVM internal error|runtime error: |^panic: "),
     Shape("diagnostic", 96, r"^.{0,40}?[^\s:'\"]+\.[A-Za-z][A-Za-z0-9+]{0,9}[:(]\[?[0-9]+(?:[:,. ]+[0-9]+)*[\])]?:? ?:?(?: -)? ?(?:fatal |internal compiler |syntax |parse |type )?[Ee]rror(?: [A-Z]{1,5}[0-9]{2,5})?(?: ?:|$| in )|^(?:\[?error\]?)\[[A-Z]{1,3}[0-9]{2,5}\]:?|^\s*error (?:TS|CS|FS|BC|MSB|NU|LNK|C)[0-9]{3,5}:|^\[ERROR\] .*\.(?:java|kt|scala|groovy):\[?[0-9]+|^e: .*\.kts?:|^CMake Error"),
     Shape("test_fail", 95, r"^\s*_{3,} .+ _{3,}$|^\s*--- FAIL: |<<< (?:FAILURE|ERROR)!|\*\*\* FAILED( \*\*\*)?|^\s*not ok [0-9]+(?: -)? [^#]*$|^(?:FAIL|ERROR): .+\(|^(?:FAIL|ERROR): [\w.:/]+$|\.\.\. (?:FAIL|ERROR|FAILED)$|^\s*● ..|TEST-UNEXPECTED-[A-Z]+|^[\w.$/\[\](), >:-]+ FAILED$|^test .+ \.\.\. FAILED$|^(?:FAILED|ERROR) [\w./\\-]+(?:::|\.py)|^---- .+ stdout ----$|\(FAILED - [0-9]+\)|^\s*\[ *FAILED *\] \w|^\s*Testcase: .+(?:FAILED|Caused an ERROR)|^\s*\[-\] |^.*\.(?:py|rb|js|ts|php|rs|go)(?:::|:[0-9]).* FAILED|^Failed test |\*\*\*(?:Failed|Exception|Timeout)|^(?:FAIL|FAILED)[ :]+\S*[/\\.:]\S*(?: |$)|^\s*(?:x|✗|✖|✘|×) ...$|^\s*[^\s|]{2,} +FAIL(?:ED)?:"),
     Shape("raise", 92, r"^\s*(?:E {1,8})?(?:[A-Za-z_][\w]*[.$:]{1,2})*[A-Z]\w*(?:Error|Exception|Failure|Warning|Exit|Interrupt|Timeout|Fault|NotFound)(?: \([^)]*\))?(?::|$| - )|^Traceback \(most recent call|panicked at|^panic: |Uncaught |Unhandled|^Exception in thread|^Caused by: |^thread '.*' panicked|^\*\* \(\w+|^fatal error: |goroutine [0-9]+ \[running|^E {2,}\S|^signal\(error|^\s*Error: ...|^(?:Fatal|Parse) error: |PHP Fatal"),

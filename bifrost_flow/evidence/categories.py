@@ -43,6 +43,6 @@ def classify_text(core: str, text: str) -> str:
 
 def judge_severity(kind: str, core: str) -> str:
     """Return the severity of a piece of evidence."""
-    if kind in ("sanitizer", "native_crash") or SEVERE.search(core):
+    if kind in ("sanitizer", "kernel_panic", "native_crash") or SEVERE.search(core):
         return "critical"
     return "warning" if kind in ("warning", "hint") else "info" if kind == "tail" else "error"

@@ -14,6 +14,7 @@ MAX_TEMPLATE = 400
 _MASKS = tuple(
     (re.compile(pattern), mask)
     for pattern, mask in (
+        (r"^(?:rcu: )?INFO: rcu\w* (?:self-)?detected (?:expedited )?stalls? on .*", "INFO: rcu stall"),
         (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "<id>"),
         (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d))?)?", "<time>"),
         (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?:[A-Z][a-z]{2} +\d{1,2}|\d{1,2} [A-Z][a-z]{2})(?: \d{4})?(?: \d\d:\d\d:\d\d)?(?: [A-Z]{3,4})?(?: \d{4})?", "<time>"),
@@ -24,6 +25,8 @@ _MASKS = tuple(
         (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b", "<host>"),
         (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|dev|local|internal|example|cloud|test|lan|corp|edu|gov)(?::\d+)?\b", "<host>"),
         (r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/]|\.{1,2}[\\/]|~/)?(?:[\w.@+~%=-]+[\\/])+(?=[\w.@+~%=-]*)", ""),
+        (r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?", ""),
+        (r"(?i)\b(pid|cpu|comm|tid|task)([:= #]+)[\w./:-]+", r"\1 <n>"),
         (r"\b0[xX][0-9a-fA-F]+\b", "<n>"),
         (r"\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{7,}\b", "<n>"),
         (r"(\"|'|`|‘|“)(?=[^\"'`’”\n]{1,200}[\"'`’”])[^\"'`’”\n]*(?:[\d\s/\\]|[^\"'`’”\n]{40})[^\"'`’”\n]*[\"'`’”]", "<q>"),

@@ -10,10 +10,11 @@ from datetime import datetime
 
 import polars as pl
 
-from bifrost_flow.evidence import categories, formats, score, select
-from bifrost_flow.evidence.anchors import SHAPES
+from bifrost_flow.evidence import anchors, categories, formats, score, select
+from bifrost_flow.evidence.anchors import SHAPES, to_python
 from bifrost_flow.evidence.clean import clean_line
 from bifrost_flow.evidence.fingerprint import fingerprint_lines
+from bifrost_flow.evidence.frames import REACH, name_access, name_frames
 from bifrost_flow.evidence.outcome import judge_outcome
 from bifrost_flow.evidence.redact import redact_text
 from bifrost_flow.records import Chunk
@@ -24,8 +25,10 @@ LIKE_KEPT = 40  # anchors of one template in a block
 KEEP_FAILS = 200
 HEAD_LINES, TAIL_LINES = 300, 120
 WORKERS = 2
+BEFORE_STACK = 40  # lines before an exception in which its stack may stand
 
 WEIGHTS = {"none": 0.0, "echo": score.ECHO_WEIGHT, **{shape.name: shape.weight for shape in SHAPES}}
+_ECHO = to_python(anchors.ECHO)
 _WEIGHT_OF = pl.DataFrame(
     {"kind": list(score.KINDS.values()), "weight": [WEIGHTS[name] for name in score.KINDS]},
     schema={"kind": pl.UInt8, "weight": pl.Float64},
@@ -256,9 +259,17 @@ def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) ->
     kept = sorted(piece.kept)
     texts = [select.show_line(page.get(line) or "") for line in kept]
     text, redactions = redact_text("\n".join(texts))
-    cores = [page.get(line) or "" for line in sorted(piece.cores) if line in piece.kept][:1] or texts[-1:]
+    cores = (
+        [page.get(piece.anchor) or ""]
+        if piece.anchor in piece.kept and piece.kind != "tail"
+        else last_words(texts)
+    )
     core, _ = redact_text("\n".join(cores))
-    fingerprint, template = fingerprint_lines(core.split("\n"))
+    start = max(piece.anchor - BEFORE_STACK, piece.first)
+    stack = [line for n in range(start, piece.anchor + REACH) if (line := page.get(n)) is not None]
+    fingerprint, template = fingerprint_lines(
+        [*core.split("\n"), *name_access(stack[:80]), *name_frames(stack)]
+    )
     spans = _spans(kept)
     return Chunk(
         chunk_id=hashlib.sha256(f"{path}:{spans}:{fingerprint}".encode()).hexdigest()[:16],
@@ -275,6 +286,12 @@ def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) ->
         redactions=redactions,
         anchor=piece.anchor + 1,
     )
+
+
+def last_words(texts: Sequence[str]) -> list[str]:
+    """Return the last line that says more than that something ended."""
+    telling = [text for text in texts if text.strip() and not _ECHO.search(text)]
+    return telling[-1:] or list(texts[-1:])
 
 
 def _spans(lines: Sequence[int]) -> tuple[tuple[int, int], ...]:

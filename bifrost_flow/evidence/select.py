@@ -18,8 +18,8 @@ TAIL_REACH = 150
 SPOKEN = 66.0
 SPREAD_EXPONENT = 0.8
 TAIL_LINES = 14
-HEAVY = ("sanitizer", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
-LISTED = ("sanitizer", "diagnostic", "test_fail")
+HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
+LISTED = ("sanitizer", "kernel_panic", "diagnostic", "test_fail")
 
 
 @dataclass(slots=True)
