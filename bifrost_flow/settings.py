@@ -24,16 +24,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
+from bifrost_flow.settings_errors import explain_invalid, mask_urls
 from bifrost_flow.settings_layers import Layer, find_nearest, nest_keys, read_yaml_layer
 
 FILE_NAME = "bifrost.yaml"
 PREFIX = "BIFROST_"
-MASK = "**********"
 
 # Names that others gave to settings of ours; the BIFROST_ name goes first where both are set.
 FOREIGN_NAMES = {"MLFLOW_TRACKING_URI": "mlflow.tracking_uri"}
-
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
 
 
 def _described(key: str, default: Any = None, **limits: Any) -> Any:
@@ -203,7 +201,7 @@ def load_settings(overrides: Mapping[str, object] | None = None) -> Settings:
     try:
         return Settings.model_validate(nest_keys(flags.values))
     except ValidationError as error:
-        raise SettingsError(_explain_invalid(error, [flags, *_read_layers()])) from None
+        raise SettingsError(explain_invalid(error, [flags, *_read_layers()], setting_fields())) from None
 
 
 def explain_settings(overrides: Mapping[str, object] | None = None) -> list[SettingOrigin]:
@@ -227,7 +225,7 @@ def explain_settings(overrides: Mapping[str, object] | None = None) -> list[Sett
 
 def masked_settings(settings: Settings) -> dict[str, Any]:
     """Return `settings` as JSON-ready values, nested, with secrets and passwords in URLs masked."""
-    return _mask_urls(settings.model_dump(mode="json"))
+    return mask_urls(settings.model_dump(mode="json"))
 
 
 def setting_fields() -> dict[str, FieldInfo]:
@@ -251,12 +249,6 @@ def settings_files() -> list[Path]:
     base = os.environ.get("XDG_CONFIG_HOME") or ""
     home = Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()
     return [Path(FILE_NAME), home / "bifrost-flow" / FILE_NAME]
-
-
-def _mask_urls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _mask_urls(each) for key, each in value.items()}
-    return _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", value) if isinstance(value, str) else value
 
 
 def _read_flags(overrides: Mapping[str, object] | None) -> Layer:
@@ -306,43 +298,3 @@ def _parse_table(name: str, text: str) -> object:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise SettingsError(t("settings_error.json", name=name, reason=str(error))) from None
-
-
-def _explain_invalid(error: ValidationError, layers: list[Layer]) -> str:
-    """Say for each wrong value where it stands, what it is, and what would be right."""
-    known = setting_fields()
-    lines = []
-    for problem in error.errors(include_url=False):
-        path = [str(step) for step in problem["loc"]]
-        key = next((each for each in (".".join(path[:2]), path[0]) if each in known), ".".join(path))
-        place = next((layer.name_place(key, line=True) for layer in layers if key in layer.values), "default")
-        field = known.get(key)
-        secret = field is not None and "SecretStr" in str(field.annotation)
-        value = MASK if secret else json.dumps(_mask_urls(problem["input"]), ensure_ascii=False, default=str)
-        reason = problem.get("ctx", {}).get("error")
-        allowed = str(reason) if isinstance(reason, ValueError) else _describe_allowed(problem, field)
-        shown = ".".join(path) if key == "prices" else key
-        lines.append(t("settings_error.value", where=place, key=shown, value=value, allowed=allowed))
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _describe_allowed(problem: Mapping[str, Any], field: FieldInfo | None) -> str:
-    """Say what a field takes, from pydantic's error and, for its limits, from the field."""
-    kind, limits = str(problem["type"]), problem.get("ctx", {})
-    bound = next((f" {sign} {limits[name]:g}" for name, sign in _BOUNDS.items() if name in limits), "")
-    if kind == "literal_error":
-        return t(
-            "settings_error.one_of", choices=str(limits["expected"]).replace("'", "").replace(" or ", ", ")
-        )
-    if kind == "extra_forbidden":
-        return t("settings_error.price")
-    if bound or kind.startswith(("int_", "float_")):
-        whole = kind.startswith("int_") or (bound and field is not None and "int" in str(field.annotation))
-        return t("settings_error.integer" if whole else "settings_error.number", bound=bound)
-    for name in ("bool", "string", "dict", "model", "missing"):
-        if kind.startswith(name):
-            return t(f"settings_error.{'price' if name in ('dict', 'model', 'missing') else name}")
-    return str(problem["msg"])
-
-
-_BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}

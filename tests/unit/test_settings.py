@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import LANGUAGES, set_language
 from bifrost_flow.settings import (
-    MASK,
     explain_settings,
     load_settings,
     masked_settings,
@@ -20,6 +19,7 @@ from bifrost_flow.settings import (
     setting_fields,
     settings_files,
 )
+from bifrost_flow.settings_errors import MASK
 from bifrost_flow.settings_template import render_template
 
 # Names that other systems' users know and that keep their meaning.
