@@ -11,7 +11,7 @@ from bifrost_flow.records import Chunk, Evidence
 _QUOTED = re.compile(r"`([^`\n]{2,200})`|\"([^\s\"]{2,200})\"|'([^\s']{2,200})'|「([^\s」]{2,200})」")
 _NAME = re.compile(
     r"""(?<![\w@/.$-])(?:
-      [a-z][a-z0-9+.-]*://[^\s<>"'`]+                       # a URL
+      [a-z][a-z0-9+.-]*://[^\s<>"'`“”]+                     # a URL
     | @[\w.-]+/[\w.-]+                                       # @scope/package
     | (?:\.{0,2}/|~/)?(?:[\w.+@-]+/)+[\w.+@-]*[\w]           # a path
     | [A-Za-z_][\w-]*(?:(?:\.|::|->|\#)[A-Za-z_][\w-]*)+     # dotted or scoped
@@ -34,7 +34,7 @@ _COMMON = frozenset(
     """.split()  # noqa: SIM905 - a list of these would take sixty lines
 )
 _POSITION = re.compile(r"(?::\d+){1,2}$|#L\d+(?:-L?\d+)?$")
-_EDGE = ".,:;!?…)]}>\"'`*"
+_EDGE = ".,:;!?…)]}>\"'`*“”"
 
 
 def look_up_evidence(

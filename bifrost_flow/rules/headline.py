@@ -17,10 +17,10 @@ MAX_LINE_CHARS = 500
 _CONSEQUENCE = re.compile(
     r"exit(?:ed)?(?: with)?(?: (?:code|status))? ?:?-?\d|process completed with|returned (?:a )?non-?zero|returned \d+$"
     r"|\bmake(?:\[\d+\])?: \*\*\*|ninja: build stopped|subcommand failed|build (?:step .*)?(?:failed|failure)\b(?!:)"
-    r"|job failed|command .{0,200} (?:failed|exited)|aborting due to|could not compile|compilation (?:terminated|failed)"
+    r"|job failed|commands? (?:.{0,200} )?(?:failed|exited)|aborting due to|could not compile|compilation (?:terminated|failed)"
     r"|ELIFECYCLE|lifecycle script|A complete log of this run|traceback \(most recent call last\)|^=+ .*=+$|^_{3,}.*_{3,}$"
     r"|^-{3,}$|failed to solve|did not complete successfully|short test summary|error summary|errors? (?:were )?found|see (?:above|the log)|^failures?:?$|^errors?:?$"
-    r"|tests? run: ?\d+|\d+ (?:tests? )?(?:failed|failures?|errors?)\b|test (?:run|result|suites?)\b.{0,12}fail"
+    r"|tests?(?: run)?: ?\d+|there (?:was|were) \d+ |\d+ (?:tests? )?(?:failed|failures?|errors?)\b|test (?:run|result|suites?)\b.{0,12}fail"
     r"|there (?:are|were) test failures|giving up|stopping\b|\[info\]",
     re.IGNORECASE,
 )
@@ -34,7 +34,7 @@ _CAUSES = tuple(
         r"\berror(?:\[E\d{4}\]| TS\d+| C[A-Z]*\d{3,}|: )(?! ?(?:aborting|could not compile))",
         r"undefined (?:reference|symbol)|cannot find -l|unresolved external",
         # a test with its name
-        r"^(?:FAILED|ERROR) \S+(?:::|\.py)|--- FAIL: |^\s*(?:●|✕|✗|✘|×) \S|^not ok \d+|\btest \S+ \.\.\. FAILED"
+        r"^(?:FAILED|ERROR) \S+(?:::|\.py)|^\d+\) \S+::\S+|^rspec \./|--- FAIL: |^\s*(?:●|✕|✗|✘|×) \S|^not ok \d+|\btest \S+ \.\.\. FAILED"
         r"|^(?:FAIL|ERROR): \w+ \(|\S+ > \S.* FAILED|<<< (?:FAILURE|ERROR)",
         # an exception, a panic, a signal
         r"^\W*(?:Caused by: |E\s+|Uncaught |Unhandled )?(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Fault|Interrupt)\b(?:: |$)",
@@ -43,7 +43,7 @@ _CAUSES = tuple(
         # resources, network, permissions
         r"No space left|Out of memory|out of memory|OOMKilled|Cannot allocate memory|heap out of memory|\bKilled\b"
         r"|[Cc]onnection (?:refused|reset|timed out)|Could not resolve|ECONN\w+|ETIMEDOUT|ENOTFOUND|EAI_AGAIN"
-        r"|[Tt]imed? ?out|[Pp]ermission denied|EACCES|Access[ D]*denied|[Uu]nauthorized|Forbidden|\b(?:401|403|429|50[0234])\b",
+        r"|[Tt]imed? ?out|[Pp]ermission denied|EACCES|Access[ D]*denied|[Uu]nauthorized|Forbidden|(?:HTTP|status|error|code)\b[^\w]{0,3}(?:401|403|429|50[0234])\b",
         # packages
         r"No matching distribution|Could not find a version|ERESOLVE|E404|Cannot find module|No module named|not found"
         r"|Could not (?:find|resolve)|[Uu]nable to (?:find|locate|resolve)|No such file or directory|conflict",
@@ -59,8 +59,10 @@ _TESTS = tuple(
         r"^\s*(?:●|✕|✗|✘|×) (.{3,100}?)(?: \(\d+ ?ms\))?$",
         r"\btest (\S+) \.\.\. FAILED",
         r"^(?:FAIL|ERROR): (\w+ \([\w.]+\))",
-        r"^_{3,} ([\w.\[\]:-]+) _{3,}$",
+        r"^_{3,} ((?!summary\b)[\w.\[\]:-]+) _{3,}$",
         r"(\S+ > .{1,80}?) FAILED",
+        r"^\d+\) (\S+::\S+)",
+        r"^rspec (\./\S+:\d+)",
         r"^not ok \d+ -? ?(.{3,100})$",
         r"^(?:\[ERROR\])?\s*((?:\w+\.)*\w+[.#]\w+)(?::\d+)?\b.{0,60}<<< (?:FAILURE|ERROR)",
         r"thread '([^']+)'.* panicked at",
@@ -77,12 +79,13 @@ _PLACES = tuple(
     )
 )
 _LIBRARY = re.compile(
-    r"site-packages|dist-packages|node_modules|/usr/lib|lib/python\d|\.cargo/registry|rustc/|<frozen|node:internal"
+    r"site-packages|dist-packages|node_modules|/usr/lib|lib/python\d|\.cargo[/\\]registry|rustc/|<frozen|node:internal"
+    r"|^Assert\.java|^\w*Method\w*\.java|/vendor/|phpunit"
 )
 
 _DECORATION = re.compile(
-    r"^(?:\s|##\[\w+\]|::error\b[^:]*::|\[(?:ERROR|FATAL|SEVERE|error|E)\]|(?:ERROR|FATAL|SEVERE)(?:[:\s]|$)|npm ERR!"
-    r"|E {2,}|#\d+\s(?:\d+\.\d+\s)?|[|>*•#=_-]+\s|\d+(?:\.\d+)?\s(?=error))+"
+    r"^(?:\s|##\[\w+\]|::error\b[^:]*::|\[(?:ERROR|FATAL|SEVERE|error|E)\]|(?:ERROR|FATAL|SEVERE)(?::|\s(?=.*\s\S))|npm ERR!"
+    r"|E {2,}|#\d+\s(?:\d+\.\d+\s)?|\d+\)\s|[|>*•#=_-]+\s|\d+(?:\.\d+)?\s(?=error))+"
 )
 
 
@@ -159,7 +162,7 @@ def _find_place(lines: list[str], position: int) -> tuple[str, int | None]:
 
 def clean_title(line: str) -> str:
     """Return `line` without a CI system's or a runner's decoration, on one line of at most 120 characters."""
-    text = " ".join(_DECORATION.sub("", line).split())
+    text = " ".join(_DECORATION.sub("", line).split()).rstrip("_=-*# ")
     if not any(sign.isalnum() for sign in text):
         return ""
     if len(text) <= MAX_TITLE_CHARS:

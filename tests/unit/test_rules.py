@@ -25,7 +25,8 @@ CASES = {
         4,
     ),
     "compiler": (
-        "main.c: In function 'main':\nmain.c:12:5: error: expected ';' before 'return'\nmake: *** [all] Error 1",
+        "main.c: In function 'main':\nmain.c:12:5: error: expected ';' before 'return'\n"
+        "make: *** [all] Error 1",
         2,
         "compile_error",
         "main.c:12:5: error: expected ';' before 'return'",
@@ -123,7 +124,10 @@ def test_well_known_messages_have_a_remedy_of_their_own(line: str, word: str) ->
 
 def test_a_failing_test_leads_the_title() -> None:
     """A test's name is found near the assertion and put in front."""
-    text = "  ● cart › adds items (12 ms)\n\n    expect(received).toBe(expected)\n\n      at t (src/cart.test.js:10:5)"
+    text = (
+        "  ● cart › adds items (12 ms)\n\n    expect(received).toBe(expected)\n\n"
+        "      at t (src/cart.test.js:10:5)"
+    )
     answer = answer_by_rules(make_chunk(text, anchor=2, category="test_assertion"), "en")
     assert answer.title == "cart › adds items: expect(received).toBe(expected)"
     assert "src/cart.test.js:10:5" in answer.root_cause
@@ -179,3 +183,24 @@ def test_rules_are_free_and_described() -> None:
     description = RulesProvider().describe()
     assert (description.provider, description.model) == ("rules", RULES_VERSION)
     assert (description.base_url, description.parameters) == ("", "{}")
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("Tests: 401, Assertions: 1341, Failures: 1, Skipped: 13.", "credential"),
+        ("took 429 ms", "mirror"),
+        ("step 137 of 200 is done", "memory"),
+    ],
+)
+def test_plain_numbers_are_no_status_codes(line: str, word: str) -> None:
+    """A count that happens to be 401, 429 or 137 is no refused access, throttling or kill."""
+    assert word not in answer_by_rules(make_chunk(line, anchor=0), "en").suggestion
+
+
+def test_a_long_address_stays_grounded() -> None:
+    """A title cut within an address still names only what the log names."""
+    text = "error: Couldn't download https://ftp.example/" + "pub/nightly/" * 12 + "x.tar.xz"
+    answer = answer_by_rules(make_chunk(text, anchor=0, category="network_or_flaky"), "en")
+    assert answer.title.endswith("…")
+    assert find_foreign_names(f"{answer.title}\n{answer.root_cause}", text) == []
