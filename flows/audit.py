@@ -120,7 +120,7 @@ async def audit(
         quote(groups), chosen, job.prompt, language=settings.lang, warehouse=job.cache if use_cache else None
     )
     if dry_run:
-        report = job.build_report(inputs, evidence, groups, Asked(cached.answered, (), (), 0))
+        report = job.build_report(inputs, evidence, groups, Asked(cached.answered, (), ()))
         return end_flow(job.end(report, chosen, planned=job.plan_cost(cached, chosen)))
 
     asked = await job.ask(cached, chosen)

@@ -62,7 +62,6 @@ class Asked:
     answers: tuple[GroupAnswer, ...]
     calls: tuple[Call, ...]
     problems: tuple[Problem, ...]
-    left: int  # questions that a stop left unasked
 
 
 class Job:
@@ -100,6 +99,7 @@ class Job:
                 tracking_uri=settings.mlflow.tracking_uri,
                 experiment=settings.mlflow.experiment,
                 enabled=settings.mlflow.enabled,
+                timeout_s=settings.mlflow.timeout,
             )
             self.tracker.start()
 
@@ -146,7 +146,9 @@ class Job:
         summary = t("run.analysed", calls=len(calls), hits=len(cached.answered), failed=len(problems))
         progress().end_stage("analyse", summary)
         left = len(cached.misses) + len(cached.answered) - len(answers) - len(problems)
-        return Asked(answers, calls, problems, left)
+        if left:
+            progress().tell(t("run.interrupted", left=left))
+        return Asked(answers, calls, problems)
 
     def _price(self, call: Call) -> Call:
         cost = cost_of(self.settings.prices, call.model, tokens_in=call.tokens_in, tokens_out=call.tokens_out)
