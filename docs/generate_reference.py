@@ -77,8 +77,8 @@ below `XDG_CONFIG_HOME` (`~/.config`), the default. In the files a dot is a leve
 """
 
 TABLES_INTRO = """\
-A warehouse is a folder of Parquet, one folder a table, and `bifrost.duckdb`, where each table is a view of its
-name. `bifrost-flow sql` asks it; so does any DuckDB client. Times are UTC.
+A warehouse is a folder of Parquet, one folder a table, and `bifrost.duckdb`, where each table is a view of
+its name. `bifrost-flow sql` asks it; so does any DuckDB client. Times are UTC.
 """
 
 _TYPE_NAMES = {
