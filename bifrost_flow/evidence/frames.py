@@ -7,7 +7,7 @@ REACH = 60  # lines after a failure's own line in which its stack begins
 KERNEL_FRAMES, OTHER_FRAMES = 1, 3
 
 _KERNEL = re.compile(
-    r"^(?:\[<[0-9a-fx]+>\] ?)?(?:\(?\[<[0-9a-fx]+>\]\)?,? ?)?(?P<guess>\? )?(?:RIP: [0-9a-f]+:|pc : |EIP: |PC is at )?(?:\[<[0-9a-f]+>\] *)*"
+    r"^(?:\(?\[<?[0-9a-fx]{4,}>?\]\)?,? *){0,3}(?P<guess>\? )?(?:RIP: [0-9a-f]+:|pc : |EIP: |PC is at |NIP )?(?:\[<?[0-9a-f]{4,}>?\] *)*\(?"
     r"(?P<name>[A-Za-z_][\w.]*)\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?"
 )
 _NUMBERED = re.compile(
@@ -22,17 +22,24 @@ _OTHERS = (
     re.compile(r"^(?:[0-9a-f`]{8,} ){1,3}(?P<name>\w+!\S+?)\+0x"),
 )
 _NAME = re.compile(r"[A-Za-z_~<$](?!\w*$)|[A-Za-z_~<$]\w*[g-zG-Z_]")
+_SYSCALL = re.compile(r"^(?:do_|x64_|se_|ia32_|arm64_|compat_)*sys_")
 _ACCESS = re.compile(r"\b(READ|WRITE|Read|Write) (?:of size|memory access)")
 # What prints, checks or raises: on top of every stack of its kind, and the cause of none.
 _PLUMBING = re.compile(
     r"^(?:_*dump_stack\w*|show_stack\w*|print_\w+|_*kasan_\w*|_*kmsan_\w*|kcsan\w*|panic|_*warn\w*|report_bug|fixup_bug\w*|_*do_\w*trap\w*|do_invalid_op"
     r"|_*invalid_op|_*ubsan_\w*|_*asan\w*|_*interceptor\w*|_*sanitizer\w*|_*msan\w*|_*tsan\w*|_*lsan\w*|lockdep_\w+|debug_\w+|_*lock_acquire\w*|lock_release|_+might_sleep"
     r"|_*schedule\w*|_raw_\w+|check_\w+|mark_\w+|validate_chain|_*cond_resched|sched_\w+|nmi_\w+|\w*apic_\w+|asm_\w+|exc_\w+|sysvec\w*|entry_\w+|rcu_\w+|watchdog\w*|update_process\w+"
-    r"|tick_\w+|_*hrtimer\w*|\w*_interrupt|do_raw_\w+|queued_\w+|_*mutex_lock\w*|down_\w+|kthread|ret_from_\w+|start_\w+|secondary_\w+|check_preempt\w*|dump_\w+|arch_\w+|handle_bug|\w*backtrace\w*|wait_for_\w+|\w*wait_rcu\w*|show_\w+|\w*stall\w*|io_schedule\w*|_*lock_sock\w*"
+    r"|tick_\w+|_*hrtimer\w*|\w*_interrupt|do_raw_\w+|queued_\w+|_*mutex_lock\w*|down_\w+|kthread|ret_from_\w+|start_\w+|secondary_\w+|check_preempt\w*|_*switch_to\w*|rwsem_\w+|do_softirq\w*|is_\w*trampoline|kernel_text_address|unwind_\w+|_*rela_\w+|dump_\w+|arch_\w+|handle_bug|\w*backtrace\w*|wait_for_\w+|\w*wait_rcu\w*|show_\w+|\w*stall\w*|io_schedule\w*|_*lock_sock\w*"
     r"|raise|abort|gsignal|_*assert\w*|_*GI_\w+|_*libc_\w+|_*pthread\w*|_*kill|std::.*|__cxx\w+|operator .*|malloc|calloc|realloc|free|mem(?:cpy|set|move|cmp)"
     r"|runtime\.\w+|panic|testing\.\w+|core::panic.*|std::panic.*|rust_begin_unwind|_*rust_\w+|logging::.*|base::debug::.*|base::internal::.*|fuzzer::.*|Error|new \w*Error"
     r"|org\.junit\..*|java\.lang\.reflect\..*|sun\.reflect\..*|jdk\.internal\..*|KiUser\w+|ntdll!.*|\?+|<null>|<unknown.*|NULL|addr_\w+|start)$"
 )
+
+
+def _simplify(name: str) -> str:
+    """Return the name that a kernel function goes by, without what differs by version and architecture."""
+    name = _SYSCALL.sub("sys_", name.lstrip("_"))
+    return "synchronize_rcu" if name.startswith("synchronize_") else name
 
 
 def name_access(lines: Iterable[str]) -> list[str]:
@@ -47,11 +54,12 @@ def name_frames(lines: Iterable[str]) -> list[str]:
     python = False
     for line in lines:
         if found := _KERNEL.match(line.strip()):
-            name = found["name"].split(".")[0]
+            name = _simplify(found["name"].split(".")[0])
             if not found["guess"] and not _PLUMBING.match(name):
                 kernel.append(name)
         elif found := _NUMBERED.match(line) or next((m for p in _OTHERS if (m := p.search(line))), None):
             name = re.sub(r"<.*>|\[clone.*|0x[0-9a-f]+", "", found["name"]).strip()
+            name = name.split(" ")[0] if "://" in name else name
             python = python or line.lstrip().startswith("File ")
             if _NAME.match(name) and not _PLUMBING.match(name):
                 other.append(name)
