@@ -22,6 +22,10 @@ DEFAULT_URL = "http://127.0.0.1:11434"
 DEFAULT_CONTEXT_TOKENS = 8192
 SMALLEST_NUM_CTX = 4096
 _TEMPLATE_TOKENS = 64  # what a model's chat template puts around system and user text
+# No tokenizer packs more characters into a token, on average over a prompt, once runs of one sign are set
+# aside.
+_MOST_CHARS_A_TOKEN = 10
+_FEWEST_TOKENS = 16
 _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
 
 
@@ -135,9 +139,14 @@ class OllamaProvider:
         one.
 
         The server loads the model anew whenever this number changes.
+
+        Raises:
+            ModelRefused: the prompt alone is more than the model can hold.
         """
-        needed = estimate_tokens(request.system) + estimate_tokens(request.user)
-        needed += request.max_output_tokens + _TEMPLATE_TOKENS
+        prompt = estimate_tokens(request.system) + estimate_tokens(request.user)
+        if prompt > self._context_tokens:
+            raise self._cut_error(self._context_tokens)
+        needed = prompt + request.max_output_tokens + _TEMPLATE_TOKENS
         num_ctx = max(SMALLEST_NUM_CTX, 1 << (needed - 1).bit_length(), self._num_ctx)
         self._num_ctx = min(num_ctx, self._context_tokens)
         return self._num_ctx
@@ -182,15 +191,13 @@ def _get_count(value: dict[str, Any], name: str) -> int:
 def _was_cut(request: ModelRequest, value: dict[str, Any], num_ctx: int) -> bool:
     """Return whether the server read less than the whole prompt.
 
-    A cut prompt fills the window to the last token. A server that goes by a window of its own is seen by a
-    round count below what any tokenizer makes of the text; other low counts mean that it counted only what
-    was not cached.
+    Older servers cut the last message to fill the window to the last token, or leave the system message out;
+    the count is then below what any tokenizer makes of the text. A count of next to nothing is no cut: some
+    versions leave out what they had read before.
     """
     read = _get_count(value, "prompt_eval_count")
-    if read >= num_ctx:
-        return True
     dense = len(_RUN.sub(r"\1", request.system + request.user))
-    return 0 < read < dense / 10 and read % 1024 == 0
+    return read >= num_ctx or _FEWEST_TOKENS < read < dense / _MOST_CHARS_A_TOKEN
 
 
 def _check_end(value: dict[str, Any], server: str) -> None:

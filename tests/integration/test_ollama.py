@@ -131,7 +131,7 @@ async def test_the_window_grows_in_steps_and_never_shrinks(
     server: ModelServer, ollama: OllamaProvider
 ) -> None:
     """The server loads the model anew for each new window, so there are few, and none is too small."""
-    for words in (10, 3000, 10, 1500):
+    for words in (10, 1500, 10, 800):
         await ollama.complete(_request("some words to read " * words))
     windows = [sent["options"]["num_ctx"] for sent in server.chats]
     assert windows == [4096, 16384, 16384, 16384]
@@ -275,6 +275,21 @@ async def test_a_server_with_a_window_of_its_own_is_caught(
     server.script(Fault(prompt_eval_count=2048), times=4)
     with pytest.raises(ModelRefused, match="whole prompt"):
         await ollama.complete(_request("a few words that no tokenizer makes into less\n" * 600))
+
+
+async def test_a_prompt_beyond_the_models_window_is_not_sent(server: ModelServer) -> None:
+    """What can't fit is refused here: an older server would leave the instructions out and answer."""
+    provider = OllamaProvider(server.url, MODEL, context_tokens=512)
+    with pytest.raises(ModelRefused, match="512"):
+        await provider.complete(_request())
+    assert server.chats == []
+
+
+async def test_a_left_out_system_message_is_caught(server: ModelServer, ollama: OllamaProvider) -> None:
+    """A count that no tokenizer makes of the whole prompt means that a part of it was left out."""
+    server.script(Fault(prompt_eval_count=166))
+    await ollama.complete(_request())
+    assert [sent["options"]["num_ctx"] for sent in server.chats] == [4096, 8192]
 
 
 async def test_a_count_without_cached_tokens_is_no_cut(server: ModelServer, ollama: OllamaProvider) -> None:
