@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from bifrost_flow.errors import ModelRefused
+from bifrost_flow.language import t
 from bifrost_flow.records import CATEGORIES, SEVERITIES
 
 # Part of the cache key: raise it whenever the schema or the meaning of a field changes.
@@ -145,9 +146,9 @@ def parse_answer(text: str, n_lines: int) -> Answer:
             answers.append(answer)
     if len(answers) > 1:
         # One of them may be an answer that the log planted; there is no telling which.
-        raise ModelRefused(f"The model's reply is not usable: it holds {len(answers)} different answers.")
+        raise ModelRefused(t("model.several_answers", count=len(answers)))
     if not answers:
-        raise ModelRefused(f"The model's reply is not usable: {trouble}.")
+        raise ModelRefused(t("model.unusable", trouble=trouble))
     return answers[0]
 
 

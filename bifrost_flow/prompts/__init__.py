@@ -16,6 +16,7 @@ import yaml
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.excerpt import format_excerpt
+from bifrost_flow.language import t
 from bifrost_flow.records import CATEGORIES, SEVERITIES, Chunk
 
 DEFAULT_PROMPT = "error_analysis"
@@ -51,7 +52,7 @@ def load_prompt(name: str = DEFAULT_PROMPT) -> Prompt:
         SettingsError: there is none of that name.
     """
     if name not in list_prompts():
-        raise SettingsError(f"No such prompt: {name!r}. Choose one of: {', '.join(list_prompts())}.")
+        raise SettingsError(t("prompt.unknown", name=repr(name), known=", ".join(list_prompts())))
     fields = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     prompt = Prompt(name, "", fields["system"], fields["user"], fields["description"])
     check_prompt(prompt)
@@ -71,15 +72,15 @@ def check_prompt(prompt: Prompt) -> None:
         SettingsError: it uses a variable that nobody fills, or leaves the log out of the question.
     """
     unknown = sorted({name for name in _find_variables(prompt) if name not in VARIABLES})
+    shown = {name: f"{{{{{name}}}}}" for name in (*VARIABLES, *unknown)}
     if unknown:
-        known = ", ".join(f"{{{{{name}}}}}" for name in VARIABLES)
-        raise SettingsError(
-            f"Prompt {prompt.name!r} uses {{{{{unknown[0]}}}}}, which nothing fills. Known: {known}."
+        known = ", ".join(shown[name] for name in VARIABLES)
+        message = t(
+            "prompt.unknown_variable", name=repr(prompt.name), variable=shown[unknown[0]], known=known
         )
+        raise SettingsError(message)
     if "log" not in _VARIABLE.findall(prompt.user):
-        raise SettingsError(
-            f"Prompt {prompt.name!r} never shows the log: put {{{{log}}}} into its user part."
-        )
+        raise SettingsError(t("prompt.without_log", name=repr(prompt.name), variable=shown["log"]))
 
 
 def _find_variables(prompt: Prompt) -> list[str]:

@@ -8,7 +8,7 @@ import httpx
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
-from connectors.models.http import is_loopback
+from connectors.models.http import hide_password, is_loopback
 from connectors.models.ollama import DEFAULT_CONTEXT_TOKENS, DEFAULT_URL, OllamaProvider
 from connectors.models.protocol import Provider
 from connectors.models.rules import RulesProvider
@@ -123,9 +123,9 @@ def _choose_ollama(settings: ModelSettings) -> tuple[Provider, str]:
     state = probe_ollama(url)
     model = _find_model(settings.ollama_model, state.models)
     if model is not None:
-        return _open_ollama(settings, model), t("model.ollama_chosen", url=url, model=model)
+        return _open_ollama(settings, model), t("model.ollama_chosen", url=hide_password(url), model=model)
     if settings.ollama_model is None:
-        raise SettingsError(t("model.ollama_name_a_model", url=url, suggested=SUGGESTED_MODEL))
+        raise SettingsError(t("model.ollama_name_a_model", url=hide_password(url), suggested=SUGGESTED_MODEL))
     # Its calls will fail, the run won't; the server may also be back by then.
     key = "model.ollama_missing_model" if state.answers else "model.ollama_unreachable"
     provider = OllamaProvider(
@@ -134,7 +134,7 @@ def _choose_ollama(settings: ModelSettings) -> tuple[Provider, str]:
         timeout_s=settings.timeout_s,
         context_tokens=settings.context_tokens or DEFAULT_CONTEXT_TOKENS,
     )
-    return provider, t(key, url=url, model=settings.ollama_model)
+    return provider, t(key, url=hide_password(url), model=settings.ollama_model)
 
 
 def _choose_automatically(settings: ModelSettings) -> tuple[Provider, str]:
@@ -142,12 +142,14 @@ def _choose_automatically(settings: ModelSettings) -> tuple[Provider, str]:
     state = probe_ollama(url)
     model = _find_model(settings.ollama_model, state.models)
     if model is not None:
-        return _open_ollama(settings, model), t("model.ollama_chosen", url=url, model=model)
+        return _open_ollama(settings, model), t("model.ollama_chosen", url=hide_password(url), model=model)
     if not state.answers:
-        return RulesProvider(), t("model.rules_chosen", url=url)
+        return RulesProvider(), t("model.rules_chosen", url=hide_password(url))
     if settings.ollama_model is not None:
-        return RulesProvider(), t("model.rules_missing_model", url=url, model=settings.ollama_model)
-    return RulesProvider(), t("model.rules_no_models", url=url, suggested=SUGGESTED_MODEL)
+        return RulesProvider(), t(
+            "model.rules_missing_model", url=hide_password(url), model=settings.ollama_model
+        )
+    return RulesProvider(), t("model.rules_no_models", url=hide_password(url), suggested=SUGGESTED_MODEL)
 
 
 def _refuse(name: str) -> Callable[[ModelSettings], tuple[Provider, str]]:

@@ -4,17 +4,21 @@ import asyncio
 import email.utils
 import ipaddress
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import httpx
 
+from bifrost_flow.answer import clean_text
 from bifrost_flow.errors import ModelRefused, ModelUnavailable
+from bifrost_flow.language import t
 
 _MAX_CONNECTIONS = 1024
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_DETAIL_CHARS = 300
+_USER = re.compile(r"//[^/@]*@")
 
 
 def is_loopback(url: str) -> bool:
@@ -26,6 +30,11 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def hide_password(url: str) -> str:
+    """Return `url` without a user and password, for messages."""
+    return _USER.sub("//", url)
 
 
 def open_client(base_url: str, timeout_s: float) -> httpx.AsyncClient:
@@ -44,9 +53,16 @@ def open_client(base_url: str, timeout_s: float) -> httpx.AsyncClient:
         limits=httpx.Limits(max_connections=_MAX_CONNECTIONS, keepalive_expiry=30.0),
     )
     timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S))
-    if is_loopback(base_url):
-        return httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=transport, trust_env=False)
-    return httpx.AsyncClient(base_url=base_url, timeout=timeout, transport=transport)
+    url = httpx.URL(base_url)
+    # The transport refuses an address that holds a password beside the header made of it.
+    auth = (url.username, url.password) if url.username else None
+    return httpx.AsyncClient(
+        base_url=hide_password(base_url),
+        auth=auth,
+        timeout=timeout,
+        transport=transport,
+        trust_env=not is_loopback(base_url),
+    )
 
 
 @asynccontextmanager
@@ -61,7 +77,7 @@ async def translate_errors(server: str, timeout_s: float | None) -> AsyncGenerat
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError as error:
-        raise ModelUnavailable(f"{server} gave no answer within {timeout_s:g} s.") from error
+        raise ModelUnavailable(t("model.timed_out", server=server)) from error
     except httpx.TransportError as error:
         raise _translate(server, error) from error
 
@@ -72,12 +88,12 @@ def _translate(server: str, error: httpx.TransportError) -> ModelUnavailable:
     # The transport calls every trouble with a connection a time-out to connect; its cause says what it was.
     match error.__cause__:
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return ModelUnavailable(f"{server} does not answer: is it running?", unreachable=True)
+            return ModelUnavailable(t("model.no_answer", server=server), unreachable=True)
         case TimeoutError():
-            return ModelUnavailable(f"{server} gave no answer in time.")
+            return ModelUnavailable(t("model.timed_out", server=server))
         case aiohttp.ServerDisconnectedError():
-            return ModelUnavailable(f"{server} closed the connection without an answer.")
-    return ModelUnavailable(f"{server} broke off its answer: {_shorten(str(error))}")
+            return ModelUnavailable(t("model.closed", server=server))
+    return ModelUnavailable(t("model.broke_off", server=server, detail=_shorten(str(error))))
 
 
 def check_status(server: str, response: httpx.Response, body: bytes) -> None:
@@ -90,8 +106,7 @@ def check_status(server: str, response: httpx.Response, body: bytes) -> None:
     status = response.status_code
     if status == httpx.codes.OK:
         return
-    detail = read_error(body)
-    message = f"{server} answered HTTP {status}" + (f": {detail}" if detail else ".")
+    message = t("model.http_status", server=server, status=status, detail=read_error(body) or "–")
     if status in (408, 425, 429) or status >= 500:
         raise ModelUnavailable(message, retry_after_s=parse_retry_after(response.headers.get("retry-after")))
     raise ModelRefused(message)
@@ -128,5 +143,5 @@ def parse_retry_after(value: str | None) -> float | None:
 
 
 def _shorten(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(clean_text(text).split())
     return text if len(text) <= _MAX_DETAIL_CHARS else text[: _MAX_DETAIL_CHARS - 1] + "…"

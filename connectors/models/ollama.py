@@ -15,7 +15,7 @@ import httpx
 from bifrost_flow.errors import ModelRefused, ModelUnavailable
 from bifrost_flow.excerpt import estimate_tokens
 from bifrost_flow.language import t
-from connectors.models.http import check_status, open_client, read_error, translate_errors
+from connectors.models.http import check_status, hide_password, open_client, read_error, translate_errors
 from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
 
 DEFAULT_URL = "http://127.0.0.1:11434"
@@ -55,7 +55,8 @@ class OllamaProvider:
         self._context_tokens = context_tokens
         self._options: dict[str, Any] = {"temperature": temperature, "seed": seed}
         self._thinking: dict[str, Any] = {"think": False} if thinks else {}
-        self._server = f"Ollama at {self._base_url}"
+        self._shown_url = hide_password(self._base_url)
+        self._server = f"Ollama ({self._shown_url})"
         # Batches may run in event loops of their own, and connections can't be used from another one.
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
         self._num_ctx = 0
@@ -90,7 +91,7 @@ class OllamaProvider:
                 if text := _get_content(last):
                     yield text
         if not last.get("done"):
-            raise ModelUnavailable(f"{self._server} broke off its answer.")
+            raise ModelUnavailable(t("model.broke_off", server=self._server, detail=""))
         if _was_cut(request, last, num_ctx):
             raise self._cut_error(num_ctx)
         _check_end(last, self._server)
@@ -153,23 +154,23 @@ class OllamaProvider:
 
     def _check(self, response: httpx.Response, body: bytes) -> None:
         if response.status_code == httpx.codes.NOT_FOUND and "model" in read_error(body).lower():
-            raise ModelRefused(t("model.ollama_missing_model", url=self._base_url, model=self._model))
+            raise ModelRefused(t("model.ollama_missing_model", url=self._shown_url, model=self._model))
         check_status(self._server, response, body)
 
     def _parse(self, body: bytes) -> dict[str, Any]:
         try:
             value = json.loads(body)
         except ValueError as error:
-            raise ModelUnavailable(f"{self._server} sent something that is not JSON.") from error
+            raise ModelUnavailable(t("model.not_json", server=self._server)) from error
         if not isinstance(value, dict):
-            raise ModelUnavailable(f"{self._server} sent something that is not a JSON object.")
+            raise ModelUnavailable(t("model.not_json", server=self._server))
         if "error" in value:
             # In the middle of a stream, errors come as a line of their own with status 200.
-            raise ModelUnavailable(f"{self._server} reported an error: {read_error(body)}")
+            raise ModelUnavailable(t("model.server_error", server=self._server, detail=read_error(body)))
         return value
 
     def _cut_error(self, num_ctx: int) -> ModelRefused:
-        return ModelRefused(f"{self._server} can't read the whole prompt in its window of {num_ctx} tokens.")
+        return ModelRefused(t("model.prompt_cut", server=self._server, tokens=num_ctx))
 
 
 def _encodable(text: str) -> str:
@@ -203,12 +204,12 @@ def _was_cut(request: ModelRequest, value: dict[str, Any], num_ctx: int) -> bool
 def _check_end(value: dict[str, Any], server: str) -> None:
     if value.get("done_reason") == "length":
         written = _get_count(value, "eval_count")
-        raise ModelRefused(f"{server} cut its answer off after {written} tokens, so it is not whole.")
+        raise ModelRefused(t("model.answer_cut", server=server, tokens=written))
 
 
 def _read_reply(value: dict[str, Any], server: str) -> ModelReply:
     _check_end(value, server)
     text = _get_content(value)
     if not text.strip():
-        raise ModelRefused(f"{server} gave an empty answer.")
+        raise ModelRefused(t("model.answer_empty", server=server))
     return ModelReply(text, _get_count(value, "prompt_eval_count"), _get_count(value, "eval_count"))

@@ -180,6 +180,19 @@ async def test_a_missing_model_says_how_to_get_it(server: ModelServer) -> None:
     await provider.aclose()
 
 
+async def test_messages_hold_no_password(server: ModelServer) -> None:
+    """A password in the address stays out of messages, and what a server says can't steer a terminal."""
+    url = server.url.replace("//", "//user:secret@")
+    server.script(Fault(status=500, error="\x1b[31mboom"))
+    provider = OllamaProvider(url, MODEL)
+    with pytest.raises(ModelUnavailable, match="boom") as caught:
+        await provider.complete(_request())
+    assert "secret" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    await provider.aclose()
+    assert "secret" not in choose_provider("auto", ollama_url=url)[1]
+
+
 async def test_nobody_there() -> None:
     """A closed port is an unreachable provider, found out at once."""
     provider = OllamaProvider(f"http://127.0.0.1:{_free_port()}", MODEL, timeout_s=5)
@@ -195,7 +208,7 @@ async def test_a_slow_answer_times_out(server: ModelServer) -> None:
     """A call ends after its time limit, not when the server feels like it."""
     provider = OllamaProvider(server.url, MODEL, timeout_s=0.2)
     server.script(Fault(delay_s=5))
-    with pytest.raises(ModelUnavailable, match=r"within 0\.2 s") as caught:
+    with pytest.raises(ModelUnavailable, match="in time") as caught:
         await provider.complete(_request())
     assert not caught.value.unreachable
     await provider.aclose()
