@@ -45,16 +45,8 @@ stale.
 * [Views](#views)
 """
 
-EXITS = {
-    EXIT_FINE: "fine",
-    EXIT_GATE: "`run --fail-on` found what it looks for; or a defect of the program, with its trace",
-    EXIT_USAGE: "the call, a setting or a file of settings is wrong, or what was named is not there",
-    EXIT_PARTIAL: "some inputs, calls or deliveries failed; the rest is saved",
-    EXIT_INTERRUPTED: "interrupted with Ctrl-C; what was done is saved",
-}
-
-# What a code means for one command, where it says more than the table above. Every command can end with 0, 2
-# and 130.
+# What a code means for one command, where it says more than the table above. Every command can end with 0, 2,
+# 70 and 130.
 COMMAND_EXITS: Mapping[str, Mapping[int, str]] = {
     "run": {EXIT_GATE: "`--fail-on` tripped", EXIT_PARTIAL: "some inputs or calls failed; the rest is saved"},
     "extract": {EXIT_PARTIAL: "some inputs could not be read"},
@@ -104,14 +96,15 @@ _ADDED = re.compile(
 
 def render_reference() -> str:
     """Return the page."""
+    # Help texts are made when the commands are imported, in the language in force by then: hence the imports
+    # in the functions below.
+    set_language("en")
     parts = [HEAD, *describe_commands(), *describe_exits(), *describe_settings(), *describe_warehouse()]
     return "\n".join(filter(None, parts))
 
 
 def describe_commands() -> Iterator[str]:
     """Yield a section a command, in the order of `--help`; subcommands follow their group."""
-    # Help texts are made at import, in the language in force by then.
-    set_language("en")
     from bifrost_flow.cli import app
 
     root = typer.main.get_command(app)
@@ -145,15 +138,27 @@ def render_parameters(command: Any, context: typer.Context) -> str:
 
 def render_exits(command: str) -> str:
     """Return the codes that `command` can end with, and what they mean where it is more than usual."""
+    from bifrost_flow.cli.failures import EXIT_DEFECT
+
     own = COMMAND_EXITS.get(command, {})
-    codes = sorted({EXIT_FINE, EXIT_USAGE, EXIT_INTERRUPTED, *own})
+    codes = sorted({EXIT_FINE, EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED, *own})
     return ", ".join(f"{code} ({own[code]})" if code in own else str(code) for code in codes)
 
 
 def describe_exits() -> Iterator[str]:
     """Yield what each exit code means, and what the status of a run makes of it."""
+    from bifrost_flow.cli.failures import EXIT_DEFECT
+
+    meanings = {
+        EXIT_FINE: "fine",
+        EXIT_GATE: "`run --fail-on` found what it looks for",
+        EXIT_USAGE: "the call, a setting or a file of settings is wrong, or what was named is not there",
+        EXIT_PARTIAL: "some inputs, calls or deliveries failed; the rest is saved",
+        EXIT_DEFECT: "a defect of the program, told with its trace",
+        EXIT_INTERRUPTED: "interrupted with Ctrl-C; what was done is saved",
+    }
     yield "## Exit codes\n"
-    yield render_table(("code", "meaning"), [(str(code), text) for code, text in EXITS.items()])
+    yield render_table(("code", "meaning"), [(str(code), text) for code, text in meanings.items()])
     yield "`run` ends with the code of the run's status, unless `--fail-on` trips:\n"
     yield render_table(("status", "code"), [(f"`{name}`", str(code)) for name, code in EXIT_CODES.items()])
 

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from bifrost_flow import summary
-from bifrost_flow.cli import app
+from bifrost_flow.cli import app, failures
 from bifrost_flow.language import ROOT
 from bifrost_flow.settings import name_variable, setting_fields
 from connectors.warehouse.catalog import TABLES, read_views
@@ -126,9 +126,8 @@ def test_every_table_and_view_is_described() -> None:
 
 def test_every_exit_code_is_described(generator: ModuleType) -> None:
     """The codes of the page are those of the code, and none is told of a command that isn't there."""
-    codes = {
-        value for name, value in vars(summary).items() if name.startswith("EXIT_") and isinstance(value, int)
-    }
+    named = (vars(summary) | vars(failures)).items()
+    codes = {value for name, value in named if name.startswith("EXIT_") and isinstance(value, int)}
     described = {int(code) for code in re.findall(r"^\| (\d+) \|", read_page(), re.MULTILINE)}
     assert described == codes
     assert {*generator.COMMAND_EXITS} <= {path.split()[1] for path, _ in list_commands()}
