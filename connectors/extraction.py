@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from bifrost_flow.evidence.scan import Facts, scan_file
+from bifrost_flow.evidence.scan import Facts, scan_file, split_lines
 from bifrost_flow.records import FileEvidence, LogFile
 from connectors.sources import MAX_LINE_BYTES, ReadFacts, Source, read_blocks
 
@@ -25,6 +25,13 @@ def extract_evidence(
             blocks, source.path, budget_tokens=budget_tokens, max_line_bytes=max_line_bytes
         )
         yield FileEvidence(describe_file(source, facts, said), tuple(chunks))
+
+
+def read_lines(source: Source, facts: ReadFacts, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[str]:
+    """Yield the lines of a source, whole blocks in memory at a time."""
+    for block in read_blocks(source, facts, max_line_bytes=max_line_bytes):
+        lines, _ = split_lines(block, max_line_bytes)
+        yield from lines
 
 
 def _count(blocks: Iterator[bytes], bytes_done: Callable[[int], None] | None) -> Iterator[bytes]:

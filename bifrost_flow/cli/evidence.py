@@ -2,12 +2,15 @@
 
 import json
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bifrost_flow.language import t
 from bifrost_flow.records import Chunk, Problem
+
+if TYPE_CHECKING:
+    from bifrost_flow.evidence.events import Event
 
 Paths = Annotated[list[str], typer.Argument(metavar="PATH…", help=t("evidence.paths"), show_default=False)]
 
@@ -15,6 +18,7 @@ Paths = Annotated[list[str], typer.Argument(metavar="PATH…", help=t("evidence.
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     app.command("extract", help=t("evidence.extract.help"))(extract)
+    app.command("events", help=t("evidence.events.help"))(events)
 
 
 def report_problems(problems: list[Problem]) -> None:
@@ -68,6 +72,50 @@ def extract(
                     )
                     for number, line in zip(chunk.line_numbers(), chunk.text.split("\n"), strict=False):
                         print(f"{number:>7}  {line}")
+    finally:
+        remove_spooled(sources)
+    report_problems(problems)
+    if problems:
+        raise typer.Exit(3)
+
+
+def render_event(path: str, event: "Event") -> str:
+    """Return the JSON line of an event, in the shape that other programs rely on."""
+    when = event.timestamp
+    shape = {
+        "path": path,
+        "line_start": event.line_start,
+        "line_end": event.line_end,
+        "timestamp": when.isoformat().replace("+00:00", "Z") if when else None,
+        "severity": event.severity,
+        "message": event.message,
+        "template": event.template,
+        "fingerprint": event.fingerprint,
+    }
+    return json.dumps(shape, ensure_ascii=False)
+
+
+def events(
+    paths: Paths,
+    output: Annotated[str, typer.Option("--format", help=t("evidence.format"))] = "text",
+) -> None:
+    """Print the events of each log: lines with their time, level and what goes on with them."""
+    if output not in ("jsonl", "text"):
+        raise typer.BadParameter(
+            t("evidence.bad_format", value=output, choices="jsonl, text"), param_hint="--format"
+        )
+    from bifrost_flow.evidence.events import split_events
+    from connectors.extraction import read_lines
+    from connectors.sources import ReadFacts, find_sources, remove_spooled
+
+    sources, _, problems = find_sources(paths)
+    try:
+        for source in sources:
+            facts = ReadFacts()
+            for event in split_events(read_lines(source, facts)):
+                print(render_event(source.path, event) if output == "jsonl" else event.text)
+            if facts.error:
+                problems.append(Problem("ingest", source.path, facts.error))
     finally:
         remove_spooled(sources)
     report_problems(problems)

@@ -26,6 +26,11 @@ _spelled = re.compile(r"\^\[\[[0-9;]*[A-Za-z]")
 _prefix = re.compile(f"{TABBED}|{PREFIX}".replace(r"\x{feff}", "\ufeff"))
 
 
+def strip_escapes(line: str) -> str:
+    """Return `line` without terminal escapes; time and prefix stay."""
+    return line if line.isprintable() else _escapes.sub("", line)
+
+
 def clean_line(line: str) -> str:
     """Return what a person would have seen of `line`, without time and CI prefix; indentation stays."""
     if not line.isprintable():

@@ -60,3 +60,42 @@ def fingerprint_lines(lines: Sequence[str]) -> tuple[str, str]:
 def hash_template(template: str) -> str:
     """Return the tagged hash of a template."""
     return f"{VERSION}:{hashlib.sha256(template.encode()).hexdigest()[:16]}"
+
+
+_EVENT_MASKS = tuple(
+    (re.compile(pattern), mask)
+    for pattern, mask in (
+        # Syslog's own words: priority, host and process id say nothing about what happened.
+        (r"^(?:<\d+>)?\d? ?\x00 [\w.-]+ [\w./()-]+(?:\[\d+\])?: ", ""),
+        (r"\x00", " "),
+        (r"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL)\s+\[[^\]]*\]", r"\1 [*]"),
+        (r"[A-Za-z][A-Za-z0-9+.-]+://\S+", "<*>"),
+        (r"\"[^\"]*\"|(?<!\w)'[^']*'", "<*>"),
+        (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\b,?|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +(?=\d)", "<*> "),
+        (r"=[\w.]*\{[^}]*\}+", "=<*>"),
+        (r"(?<=[=:\[( ])(?:[\w.@-]*/)+[\w.@$%+-]*", "<*>"),
+        (r"^(?:[\w.@-]*/)+[\w.@$%+-]+", "<*>"),
+        (r"(?<==)[^\s,;\])}]+\}?", "<*>"),
+        (r"\b[\w.-]+@[\w.-]+\b", "<*>"),
+        (r"\b[\w-]+\.(?:exe|dll)\b", "<*>"),
+        (r"\b(user|for) (?!(?:invalid|the|a|an|all|block)\b)(?!user \w)[\w.-]+(?= (?:from|by)\b| \[|\s*$)", r"\1 <*>"),
+        (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|edu|gov|de|cn|uk|ru|jp|br|in|fr|it|nl|local|internal|hk|tw|pl|mx)\b(?::\d+)?", "<*>"),
+        (r"(?<!\w)\S*\d\S*", "<*>"),
+        (r"\b(?:true|false|null|True|False|None|yes|no)\b", "<*>"),
+        (r"<\*>(?: ?(?:bytes|[KMGT]?i?B|ms|seconds|sec|s)\b\)?)", "<*>"),
+        (r"(?<=\w)[>:](?= <\*>)", ""),
+        (r" - (?=<\*>)", " "),
+        (r"<\*>(?:[\s,;:.|/()\[\]-]*<\*>)+", "<*>"),
+        (r"<\*>[)\]},;:]+(?=\s|$)", "<*>"),
+        (r" \(\)", ""),
+        (r"\s+", " "),
+    )
+)  # fmt: skip
+
+
+def mask_event(line: str, start: int, end: int) -> str:
+    """Return the template of a log line whose time stands at `start` to `end`: its words, without its values."""
+    text = f"{line[:start]}\x00{line[end:]}" if end else line
+    for pattern, mask in _EVENT_MASKS:
+        text = pattern.sub(mask, text)
+    return text.strip()[:MAX_TEMPLATE]

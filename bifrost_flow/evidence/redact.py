@@ -191,4 +191,6 @@ def _is_secret(value: str, *, quoted: bool, rule: Rule) -> bool:
 
 def place_holder(name: str, secret: str) -> str:
     """Return what stands for `secret`: the same for the same, and nothing to find it by (6 digits of its hash)."""
-    return f"[redacted:{name}:{hashlib.sha256(b'bifrost' + secret.encode()).hexdigest()[:6]}]"
+    # A secret of several lines leaves as many: the lines of a text must stay those of the log.
+    mark = hashlib.sha256(b"bifrost" + secret.encode()).hexdigest()[:6]
+    return f"[redacted:{name}:{mark}]" + "\n" * secret.count("\n")

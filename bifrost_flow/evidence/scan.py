@@ -257,8 +257,10 @@ def _build_chunks(
 def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) -> Chunk:
     """Return the chunk that shows what a piece keeps."""
     kept = sorted(piece.kept)
-    texts = [select.show_line(page.get(line) or "") for line in kept]
-    text, redactions = redact_text("\n".join(texts))
+    # Redacted before it is cut: half a secret would not be recognised.
+    redacted, redactions = redact_text("\n".join(page.get(line) or "" for line in kept))
+    texts = [select.show_line(line) for line in redacted.split("\n")]
+    text = "\n".join(texts)
     cores = (
         [page.get(piece.anchor) or ""]
         if piece.anchor in piece.kept and piece.kind != "tail"
