@@ -9,8 +9,8 @@
     ├── WarehouseError        tables can't be read or written
     └── DeliveryError         a result could not be handed to Slack, MLflow or a file: best effort, recorded
 
-Connectors translate a vendor's errors into these, once, with ``raise … from``. Messages say what was wrong, with
-which value, and what to do.
+Connectors translate a vendor's errors into these, once, with ``raise … from``. Messages say what was wrong,
+with which value, and what to do.
 """
 
 

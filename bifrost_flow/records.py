@@ -1,7 +1,7 @@
 """The values that travel between layers: plain, frozen, and shaped like the warehouse's rows.
 
-Times are aware UTC datetimes. Line numbers are 1-based and count ``\\n`` of the original file only. Tokens are UTF-8
-bytes / 4 unless a provider counted them.
+Times are aware UTC datetimes. Line numbers are 1-based and count ``\\n`` of the original file only. Tokens are
+UTF-8 bytes / 4 unless a provider counted them.
 """
 
 import os
@@ -72,8 +72,8 @@ class LogFile:
 class Chunk:
     """A piece of evidence: lines of one file that belong together; a row of `chunks`.
 
-    `spans` are inclusive line ranges, ascending; `text` holds exactly those lines, normalised and redacted, joined
-    with newlines. The lines of `text` are numbered 1…n when they are shown to a model.
+    `spans` are inclusive line ranges, ascending; `text` holds exactly those lines, normalised and redacted,
+    joined with newlines. The lines of `text` are numbered 1…n when they are shown to a model.
     """
 
     chunk_id: str

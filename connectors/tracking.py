@@ -85,7 +85,7 @@ class Tracker:
         self._experiment = experiment
         self._artifact_location = artifact_location
         self.disabled = disabled
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._lock = threading.Lock()
         self._ready: tuple[MlflowClient, str] | None = None
         self._preparing: Background[None] | None = None
@@ -130,9 +130,9 @@ class Tracker:
         }
         writing = Background(self._write, report, artifacts, parameters, metrics, tags, name="tracking")
         try:
-            run_id = writing.wait(self._timeout_s)
+            run_id = writing.wait(self.timeout_s)
         except TimeoutError:
-            reason = t("tracking.timeout", seconds=f"{self._timeout_s:g}")
+            return self.describe_timeout()
         except Exception as error:  # a best-effort sink: the outcome is recorded
             logger.debug("Tracking failed", exc_info=True)
             reason = _describe(error)
@@ -141,6 +141,11 @@ class Tracker:
                 "tracked", t("tracking.tracked", uri=shown, experiment=self._experiment), run_id
             )
         return TrackingResult("failed", t("tracking.failed", uri=shown, reason=reason))
+
+    def describe_timeout(self) -> TrackingResult:
+        """Return the result of a run that could not be written in time."""
+        reason = t("tracking.timeout", seconds=f"{self.timeout_s:g}")
+        return TrackingResult("failed", t("tracking.failed", uri=mask_uri(self.tracking_uri), reason=reason))
 
     def _write(
         self,
@@ -174,7 +179,7 @@ class Tracker:
             return self._ready
 
     def _connect(self) -> tuple["MlflowClient", str]:
-        _import_quietly()
+        import_quietly()
         from mlflow import MlflowClient
 
         if path := find_sqlite_path(self.tracking_uri):
@@ -237,7 +242,7 @@ def mask_uri(uri: str) -> str:
     return _PASSWORD_IN_URL.sub("", uri)
 
 
-def _import_quietly() -> None:
+def import_quietly() -> None:
     """Import MLflow so that neither it nor alembic says anything on the user's terminal or to its makers."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -43,7 +43,8 @@ from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
 from connectors.slack import SlackResult
-from connectors.tracking import TrackingResult, open_tracker
+from connectors.tracking import TrackingResult
+from connectors.tracking_process import open_tracker
 from connectors.warehouse import Warehouse
 from tasks.analyse import CachePlan, Limits, analyse, split_batches
 from tasks.export import Exported

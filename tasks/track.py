@@ -5,14 +5,15 @@ from collections.abc import Mapping
 
 from bifrost_flow.progress import progress
 from bifrost_flow.records import Report
-from connectors.tracking import Tracker, TrackingResult
+from connectors.tracking import TrackingResult
+from connectors.tracking_process import RunTracker
 from tasks.stage import stage
 
 
 @stage("track")
 async def track(
     report: Report,
-    tracker: Tracker,
+    tracker: RunTracker,
     *,
     parameters: Mapping[str, object],
     metrics: Mapping[str, float],

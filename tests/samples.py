@@ -1,6 +1,10 @@
-"""Chunks and groups for tests of what comes after the evidence stage."""
+"""Chunks, groups and reports for tests of what comes after the evidence stage."""
 
-from bifrost_flow.records import Chunk, Group
+from datetime import UTC, datetime, timedelta
+
+from bifrost_flow.records import Chunk, Group, Report, Run, new_run_id
+
+STARTED = datetime(2026, 3, 1, 2, 30, 0, 123000, tzinfo=UTC)
 
 TRACEBACK = """Traceback (most recent call last):
   File "/home/ci/app/main.py", line 3, in <module>
@@ -50,3 +54,31 @@ def make_group(number: int = 1, *, size: int = 1, text: str | None = None) -> Gr
         for copy in range(size)
     )
     return Group(fingerprint, chunks[0], chunks)
+
+
+def make_report(status: str = "completed") -> Report:
+    """Return the report of a run without findings."""
+    run = Run(
+        run_id=new_run_id(),
+        flow_run_id=None,
+        project="nightly",
+        source="logs",
+        started_at=STARTED,
+        finished_at=STARTED + timedelta(seconds=5),
+        status=status,
+        settings="{}",
+        versions="{}",
+        files=3,
+        bytes=100,
+        lines=10,
+        chunks=2,
+        groups=1,
+        llm_calls=1,
+        cache_hits=0,
+        tokens_in=10,
+        tokens_out=5,
+        tokens_saved=0,
+        cost_usd=0.0,
+        errors=0,
+    )
+    return Report(run, (), (), (), "warehouse", "en")

@@ -68,6 +68,7 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
     from bifrost_flow.cli.progress import show_progress
     from bifrost_flow.cli.session import PrefectSession
     from bifrost_flow.settings import load_settings
+    from connectors.tracking_process import preload
 
     named = {"warehouse", "project", "provider", "model", "lang"}
     settings = load_settings({name: parameters[name] for name in named})
@@ -76,6 +77,8 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
         check_gate(fail_on)
     listener, shown = show_progress(quiet=quiet)
     with PrefectSession() as session:
+        if settings.mlflow.enabled and not parameters["dry_run"]:
+            preload()
         with shown:
             watch(listener)
             summary = _call_flow(session.wait, parameters)

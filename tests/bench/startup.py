@@ -1,7 +1,7 @@
-"""Where the time of a short run goes: `run` on the example logs against an empty Prefect flow, in turn, in one go.
+"""Where the time of a short run goes: `run` on the example logs against an empty Prefect flow, in turn.
 
-Three settings: `first` (a new Prefect database), `later` (the database is there, the server is not), `kept` (a server
-kept warm by `up`). Ratios are of medians; seconds are printed for orientation only.
+Three settings: `first` (a new Prefect database), `later` (the database is there, the server is not), `kept` (a
+server kept warm by `up`). Ratios are of medians; seconds are for orientation only.
 """
 
 import os
@@ -43,11 +43,11 @@ def measure_startup(rounds: int = 3) -> None:
             base = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
             base.pop("PREFECT_API_URL", None)
             warm_home = {**base, "PREFECT_HOME": f"{folder}/warm"}
-            run = [BIFROST, "run", logs, "--provider", "rules", "--quiet", "--warehouse", f"{folder}/warm-warehouse"]
+            run = [BIFROST, "run", logs, "--provider", "rules", "--quiet", "--warehouse", f"{folder}/tables"]
             if setting == "later":
                 _time(run, warm_home)
             if setting == "kept":
-                subprocess.run([BIFROST, "up", "--port", "4299"], env=warm_home, check=True, capture_output=True)
+                _time([BIFROST, "up", "--port", "4299"], warm_home)
             for number in range(rounds):
                 new_home = {**base, "PREFECT_HOME": f"{folder}/run-{number}"}
                 other_home = {**base, "PREFECT_HOME": f"{folder}/empty-{number}"}
@@ -59,6 +59,6 @@ def measure_startup(rounds: int = 3) -> None:
                     times["run"].append(_time(run, warm_home))
                     times["empty"].append(_time(empty, {**warm_home, **api}))
             if setting == "kept":
-                subprocess.run([BIFROST, "down"], env=warm_home, check=True, capture_output=True)
-        run_s, empty_s = statistics.median(times["run"]), statistics.median(times["empty"])
-        print(f"  {setting:6} ratio {run_s / empty_s:5.2f}   run {run_s:5.1f} s   empty flow {empty_s:5.1f} s")
+                _time([BIFROST, "down"], warm_home)
+        ours, empty_s = statistics.median(times["run"]), statistics.median(times["empty"])
+        print(f"  {setting:6} ratio {ours / empty_s:5.2f}   run {ours:5.1f} s   empty flow {empty_s:5.1f} s")

@@ -6,8 +6,10 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import httpx
@@ -52,9 +54,9 @@ STAGES = {
 }
 
 
-def run_json(console: Console, *words: str | Path, code: int = 0, **extra: str) -> dict[str, object]:
+def run_json(console: Console, *words: str | Path, code: int = 0, **extra: str) -> dict[str, Any]:
     """Run `run --json` and return its object."""
-    done = console.call("run", *words, "--json", **extra)
+    done = console.call("run", *words, "--json", stdin=None, **extra)
     assert done.code == code, done.err
     return done.json
 
@@ -115,7 +117,7 @@ def test_the_table_for_people_names_findings_reports_and_next_steps(console: Con
     commands = [line.strip() for line in done.out.splitlines() if line.startswith("  bifrost-flow ")]
     assert len(commands) == 3
     for command in commands:
-        bin_folder = f"PATH={Path(os.sys.executable).parent}:$PATH"
+        bin_folder = f"PATH={Path(sys.executable).parent}:$PATH"
         ran = subprocess.run(
             f"{bin_folder} {command}",
             shell=True,
@@ -232,16 +234,15 @@ def test_ollama_answers_and_another_model_is_asked_anew(console: Console) -> Non
 
 def test_a_model_that_is_down_fails_its_calls_and_the_rest_is_saved(console: Console) -> None:
     """With the server gone the run is partial, says why, and the next run asks only what is missing."""
-    environment = {"BIFROST_OLLAMA_MODEL": "scripted", "BIFROST_OLLAMA_MAX_RETRIES": "0"}
-    down = console.call("run", LOGS / "travis", "--provider", "ollama", "--json", **environment)
+    words = ("run", LOGS / "travis", "--provider", "ollama", "--model", "scripted", "--json")
+    down = console.call(*words, BIFROST_OLLAMA_MAX_RETRIES="0")
     assert down.code == 3
     assert down.json["status"] == "partial"
     assert down.json["findings"] == 0
     assert down.json["chunks"] > 0
     assert down.json["errors"] == down.json["groups"]
     with ModelServer() as server:
-        environment["BIFROST_OLLAMA_URL"] = server.url
-        up = run_json(console, LOGS / "travis", "--provider", "ollama", **environment)
+        up = console.call(*words, BIFROST_OLLAMA_URL=server.url).json
     assert up["llm_calls"] == up["findings"] == up["groups"]
 
 

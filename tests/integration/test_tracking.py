@@ -8,44 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from bifrost_flow.language import ROOT
-from bifrost_flow.records import Report, Run, new_run_id
+from bifrost_flow.records import Report
 from connectors.tracking import Tracker, TrackingResult, open_tracker
-
-STARTED = datetime(2026, 3, 1, 2, 30, 0, 123000, tzinfo=UTC)
-
-
-def make_report(status: str = "completed") -> Report:
-    run = Run(
-        run_id=new_run_id(),
-        flow_run_id=None,
-        project="nightly",
-        source="logs",
-        started_at=STARTED,
-        finished_at=STARTED + timedelta(seconds=5),
-        status=status,
-        settings="{}",
-        versions="{}",
-        files=3,
-        bytes=100,
-        lines=10,
-        chunks=2,
-        groups=1,
-        llm_calls=1,
-        cache_hits=0,
-        tokens_in=10,
-        tokens_out=5,
-        tokens_saved=0,
-        cost_usd=0.0,
-        errors=0,
-    )
-    return Report(run, (), (), (), "warehouse", "en")
+from tests.samples import make_report
 
 
 def open_at(warehouse: Path, **options: object) -> Tracker:

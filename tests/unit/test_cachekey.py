@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,8 @@ def test_another_model_has_another_key(name: str) -> None:
 @pytest.mark.parametrize("name", ["system", "user", "schema_version", "redaction_version"])
 def test_another_question_has_another_key(name: str) -> None:
     """Prompt, schema and redaction rules are part of the key."""
-    assert _key(**{name: "other"}) != _key()
+    changed: dict[str, Any] = {name: "other"}
+    assert _key(**changed) != _key()
 
 
 def test_the_window_is_not_part_of_the_key() -> None:

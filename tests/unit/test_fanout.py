@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def _groups(count: int) -> list[Group]:
     return [make_group(number) for number in range(1, count + 1)]
 
 
-async def _ask(provider: ScriptedProvider, groups: list[Group], **options) -> FanOut:
+async def _ask(provider: ScriptedProvider, groups: list[Group], **options: Any) -> FanOut:
     options = {"retry": QUICK, "concurrency": 8, **options}
     return await answer_questions(plan(groups, provider, PROMPT, "en"), provider, **options)
 

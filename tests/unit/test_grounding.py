@@ -71,7 +71,7 @@ def test_names_of_the_log_are_grounded(claim: str) -> None:
     ],
 )
 def test_names_from_nowhere_are_found(claim: str, foreign: str) -> None:
-    """A file, test, symbol, package, code or address that the excerpt lacks is found, in English and in Korean."""
+    """A file, test, symbol, package, code or address that the excerpt lacks is found, in both languages."""
     assert find_foreign_names(claim, LOG) == [foreign]
 
 
@@ -89,7 +89,7 @@ def test_an_answer_that_cites_nothing_is_not_grounded() -> None:
 
 
 def test_citations_become_lines_of_the_file() -> None:
-    """Numbers of the excerpt turn into the file's own line numbers, over gaps, in the order they were cited."""
+    """Numbers of the excerpt turn into the file's own line numbers, over gaps, in the order of citing."""
     chunk = make_chunk("a\n  b  \nc\nd", anchor=0, spans=((10, 11), (40, 41)))
     found = look_up_evidence(chunk, [3, 2, 3])
     assert [(evidence.path, evidence.line, evidence.quote) for evidence in found] == [

@@ -88,10 +88,12 @@ def test_nothing_of_the_run_is_in_the_prompt() -> None:
 
 @given(TEXTS)
 def test_data_cannot_close_its_markers(text: str) -> None:
-    """The closing marker stands once, at the end, and every line before it is numbered, whatever the log holds."""
+    """The closing marker stands once, at the end, and every line before it is numbered, whatever it holds."""
     excerpt = format_excerpt(make_chunk(text, anchor=0))
     opening, *body, closing = excerpt.split("\n")
-    tag = re.match(r"<log-([0-9a-f]{12}) ", opening)[1]
+    found = re.match(r"<log-([0-9a-f]{12}) ", opening)
+    assert found
+    tag = found[1]
     assert closing == f"</log-{tag}>"
     assert excerpt.count(tag) == 2
     assert len(body) == text.count("\n") + 1

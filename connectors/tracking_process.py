@@ -1,0 +1,143 @@
+"""MLflow in a process of its own, so that its import does not hold up ours.
+
+Importing MLflow takes the interpreter one to three seconds, and a thread would take them from the run beside
+it. `preload` starts a process that imports it while ours imports Prefect. The two speak pickle over pipes
+that nobody else holds. The process ends with its pipe, and so with ours, however that ends.
+"""
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from bifrost_flow.language import current_language, set_language
+from bifrost_flow.records import Report
+from connectors import tracking
+from connectors.deadline import Background
+from connectors.tracking import TrackingResult
+
+_preloaded: subprocess.Popen[bytes] | None = None
+
+
+class RunTracker(Protocol):
+    """What a run asks of a tracker."""
+
+    def start(self) -> None: ...
+
+    def log_run(
+        self,
+        report: Report,
+        *,
+        artifacts: Mapping[str, str],
+        parameters: Mapping[str, object],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> TrackingResult: ...
+
+
+def preload() -> None:
+    """Start the process that imports MLflow; the next tracker that is opened works there."""
+    global _preloaded
+    if _preloaded is None:
+        _preloaded = subprocess.Popen(
+            [sys.executable, "-m", "connectors.tracking_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # Ctrl-C in the terminal is for us: what was found until then is still to be tracked.
+            start_new_session=True,
+        )
+
+
+def open_tracker(
+    warehouse: str, *, tracking_uri: str | None, experiment: str, enabled: bool, timeout_s: float
+) -> RunTracker:
+    """Return a tracker as `tracking.open_tracker` does, in the preloaded process if there is one."""
+    global _preloaded
+    process, _preloaded = _preloaded, None
+    options = {
+        "tracking_uri": tracking_uri,
+        "experiment": experiment,
+        "enabled": enabled,
+        "timeout_s": timeout_s,
+    }
+    tracker = tracking.open_tracker(warehouse, **options)
+    if process is None or tracker.disabled is not None:
+        stop(process)
+        return tracker
+    return RemoteTracker(tracker, process, (warehouse, options))
+
+
+class RemoteTracker:
+    """A tracker that works in another process; if that process is lost, it works in ours."""
+
+    def __init__(self, tracker: tracking.Tracker, process: subprocess.Popen[bytes], arguments: Any) -> None:
+        self._tracker = tracker
+        self._process = process
+        self._arguments = arguments
+        self._exchange: Background[Any] | None = None
+
+    def start(self) -> None:
+        """Let the process set up the store, and return at once."""
+        self._exchange = Background(self._tell, (current_language(), *self._arguments), name="tracking")
+
+    def log_run(self, report: Report, **what: Any) -> TrackingResult:
+        """Write one run, as `tracking.Tracker.log_run` does."""
+        timeout_s = self._tracker.timeout_s
+        try:
+            if self._exchange:
+                self._exchange.wait(timeout_s)
+            # The process keeps to the time-out itself; some seconds more are for its start.
+            result = Background(self._ask, (report, what), name="tracking").wait(timeout_s + 5)
+        except TimeoutError:
+            return self._tracker.describe_timeout()
+        except (OSError, EOFError, pickle.PickleError):
+            return self._tracker.log_run(report, **what)
+        finally:
+            stop(self._process)
+        return result
+
+    def _tell(self, message: object) -> None:
+        assert self._process.stdin is not None
+        pickle.dump(message, self._process.stdin)
+        self._process.stdin.flush()
+
+    def _ask(self, message: object) -> Any:
+        assert self._process.stdout is not None
+        self._tell(message)
+        return pickle.load(self._process.stdout)
+
+
+def stop(process: subprocess.Popen[bytes] | None) -> None:
+    """End the process, if there is one."""
+    if process is not None:
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            # What is still in the buffer has nobody to go to.
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        process.wait()
+
+
+def serve() -> None:
+    """Be the process: import, set up, write one run, and end when nobody is there any more."""
+    answers = sys.stdout.buffer
+    sys.stdout = sys.stderr  # what a library prints must not get into the answers
+    tracking.import_quietly()
+    try:
+        language, warehouse, options = pickle.load(sys.stdin.buffer)
+        set_language(language)
+        tracker = tracking.open_tracker(warehouse, **options)
+        tracker.start()
+        report, what = pickle.load(sys.stdin.buffer)
+        pickle.dump(tracker.log_run(report, **what), answers)
+        answers.flush()
+    except EOFError:
+        return
+
+
+if __name__ == "__main__":
+    serve()

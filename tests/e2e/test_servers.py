@@ -1,0 +1,133 @@
+"""Servers: an embedded one for a run, one kept warm, and nothing left running that nobody asked for."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.console import LOGS, Console
+from tests.model_server import ModelServer
+
+
+def _servers_of(home: Path) -> list[int]:
+    """Return the processes that run a Prefect server on the database in `home`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes()
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"prefect.server.api.server" in command and f"PREFECT_HOME={home}".encode() in environment:
+            found.append(int(entry.name))
+    return found
+
+
+def _wait_until_gone(home: Path) -> None:
+    deadline = time.monotonic() + 20
+    while _servers_of(home):
+        assert time.monotonic() < deadline, "a server was left running"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def alone(tmp_path: Path, prefect_home: Path) -> Console:
+    """Return a shell without a configured Prefect server, on the session's database."""
+    return Console(tmp_path, prefect_home)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Console]:
+    """Return a shell in which Prefect was never used."""
+    yield Console(tmp_path, tmp_path / "prefect-home")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_run_without_a_server_starts_one_on_a_new_database_and_stops_it(fresh: Console) -> None:
+    """The very first run works with nothing set up, says nothing of Prefect, and leaves no process behind."""
+    done = fresh.call("run", LOGS / "zuul", "--provider", "rules", "--json")
+    assert done.code == 0, done.err
+    assert done.json["status"] == "completed"
+    assert "prefect" not in done.err.lower()
+    assert "Traceback" not in done.err
+    assert _servers_of(fresh.prefect_home) == []
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_killed_run_leaves_no_server_behind(alone: Console, prefect_api: str) -> None:
+    """SIGKILL of the run ends its embedded server too."""
+    before = set(_servers_of(alone.prefect_home))
+    with ModelServer(delay_s=5.0) as server:
+        words = ("run", LOGS / "travis", "--provider", "ollama", "--model", "scripted")
+        started = alone.start(*words, BIFROST_OLLAMA_URL=server.url)
+        deadline = time.monotonic() + 90
+        while not server.chats:
+            assert time.monotonic() < deadline, "the run never asked"
+            time.sleep(0.05)
+        assert set(_servers_of(alone.prefect_home)) - before
+        started.kill()
+        started.communicate()
+    deadline = time.monotonic() + 20
+    while set(_servers_of(alone.prefect_home)) - before:
+        assert time.monotonic() < deadline, "a server was left running"
+        time.sleep(0.1)
+
+
+def test_up_keeps_a_server_that_runs_use_until_down(fresh: Console) -> None:
+    """`up` starts a server, `status` and `run` find it, `down` stops it, and each says so."""
+    assert "up" in fresh.call("status").out
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    try:
+        up = fresh.call("up", "--port", str(port))
+        assert up.code == 0, up.err
+        assert f"http://127.0.0.1:{port}/api" in up.out
+        kept = _servers_of(fresh.prefect_home)
+        assert f"127.0.0.1:{port}" in fresh.call("status").out
+        assert "already" in fresh.call("up").out or str(port) in fresh.call("up").out
+        done = fresh.call("run", LOGS / "zuul", "--provider", "rules", "--json")
+        assert done.code == 0, done.err
+        assert _servers_of(fresh.prefect_home) == kept
+    finally:
+        down = fresh.call("down")
+    assert down.code == 0
+    assert "stopped" in down.out
+    _wait_until_gone(fresh.prefect_home)
+    assert "No Prefect server" in fresh.call("down").out
+
+
+def test_a_configured_server_that_is_down_is_an_error(tmp_path: Path, prefect_home: Path) -> None:
+    """The run says which server does not answer rather than quietly using another."""
+    console = Console(tmp_path, prefect_home, "http://127.0.0.1:9/api")
+    done = console.call("run", LOGS / "zuul", "--provider", "rules")
+    assert done.code == 3
+    assert "http://127.0.0.1:9/api" in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "bifrost-warehouse").exists()
+
+
+def test_up_on_a_taken_port_says_so(fresh: Console) -> None:
+    """A port that something else listens on is named."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = fresh.call("up", "--port", str(port))
+    assert done.code == 3
+    assert str(port) in done.err
+
+
+def test_interrupt_during_start_up_ends_with_130(fresh: Console) -> None:
+    """Ctrl-C before the flow has begun ends at once, without a trace and without a server left."""
+    started = fresh.start("run", LOGS / "zuul", "--provider", "rules")
+    time.sleep(1.0)
+    os.kill(started.pid, signal.SIGINT)
+    _out, err = started.communicate(timeout=60)
+    assert started.returncode == 130, err
+    assert "Traceback" not in err
+    _wait_until_gone(fresh.prefect_home)
