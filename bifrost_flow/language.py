@@ -37,7 +37,7 @@ def set_language(language: str) -> None:
 
 
 def current_language() -> str:
-    """Return the language in force: the one set, else `--lang` of the call, else `BIFROST_LANG`, else English.
+    """Return the language in force: the one set, else `--lang`, else `BIFROST_LANG`, else English.
 
     The command line is looked at here, since help texts are made before it is parsed.
     """

@@ -1,7 +1,7 @@
 """The values that travel between layers: plain, frozen, and shaped like the warehouse's rows.
 
-Times are aware UTC datetimes. Line numbers are 1-based and count ``\\n`` of the original file only. Tokens are
-UTF-8 bytes / 4 unless a provider counted them.
+Times are aware UTC datetimes. Line numbers are 1-based and count ``\\n`` of the original file only. Tokens
+are UTF-8 bytes / 4 unless a provider counted them.
 """
 
 import os

@@ -42,7 +42,7 @@ class ModelReply:
 class Provider(Protocol):
     """A model behind a protocol.
 
-    `complete` and `stream` raise `ModelUnavailable` for what may succeed later, `ModelRefused` for what won't.
+    `complete` and `stream` raise `ModelUnavailable` for what may pass, `ModelRefused` for what won't.
     """
 
     def describe(self) -> ModelDescription: ...

@@ -1,7 +1,7 @@
 """Where the time of a short run goes: `run` on the example logs against an empty Prefect flow, in turn.
 
-Three settings: `first` (a new Prefect database), `later` (the database is there, the server is not), `kept` (a
-server kept warm by `up`). Ratios are of medians; seconds are for orientation only.
+Three settings: `first` (a new Prefect database), `later` (the database is there, no server is), `kept`
+(one kept warm by `up`). Ratios are of medians; seconds are for orientation only.
 """
 
 import os
