@@ -1,10 +1,16 @@
 """Read sources and hand their text to the evidence stage, file by file."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
-from bifrost_flow.evidence.scan import Facts, scan_file, split_lines
+from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files, split_lines
 from bifrost_flow.records import FileEvidence, LogFile
 from connectors.sources import MAX_LINE_BYTES, ReadFacts, Source, read_blocks
+
+# Files up to this size share their frames; a batch holds about this much at once.
+SMALL_BYTES = 1 << 20
+BATCH_BYTES = 8 << 20
+BATCH_FILES = 500
 
 
 def extract_evidence(
@@ -18,12 +24,59 @@ def extract_evidence(
 
     `bytes_done` is called with the number of bytes of text read since the last call.
     """
+    small: list[Source] = []
+    for source in sources:
+        if source.size <= SMALL_BYTES:
+            small.append(source)
+            if sum(held.size for held in small) >= BATCH_BYTES or len(small) >= BATCH_FILES:
+                yield from _extract_small(small, budget_tokens, max_line_bytes, bytes_done)
+                small = []
+            continue
+        yield from _extract_small(small, budget_tokens, max_line_bytes, bytes_done)
+        small = []
+        yield _extract_one(source, budget_tokens, max_line_bytes, bytes_done)
+    yield from _extract_small(small, budget_tokens, max_line_bytes, bytes_done)
+
+
+def _extract_one(
+    source: Source, budget_tokens: int, max_line_bytes: int, bytes_done: Callable[[int], None] | None
+) -> FileEvidence:
+    facts = ReadFacts()
+    blocks = _count(read_blocks(source, facts, max_line_bytes=max_line_bytes), bytes_done)
+    said, chunks = scan_file(blocks, source.path, budget_tokens=budget_tokens, max_line_bytes=max_line_bytes)
+    return FileEvidence(describe_file(source, facts, said), tuple(chunks))
+
+
+def _extract_small(
+    sources: list[Source], budget_tokens: int, max_line_bytes: int, bytes_done: Callable[[int], None] | None
+) -> Iterator[FileEvidence]:
+    read: list[tuple[Source, ReadFacts, bytes]] = []
     for source in sources:
         facts = ReadFacts()
-        blocks = _count(read_blocks(source, facts, max_line_bytes=max_line_bytes), bytes_done)
-        said, chunks = scan_file(
-            blocks, source.path, budget_tokens=budget_tokens, max_line_bytes=max_line_bytes
-        )
+        blocks = list(islice(read_blocks(source, facts, max_line_bytes=max_line_bytes), 2))
+        if len(blocks) > 1:
+            # Small on disk and large unpacked: it is read again, block by block.
+            yield from _flush(read, budget_tokens, max_line_bytes, bytes_done)
+            read = []
+            yield _extract_one(source, budget_tokens, max_line_bytes, bytes_done)
+        else:
+            read.append((source, facts, blocks[0] if blocks else b""))
+    yield from _flush(read, budget_tokens, max_line_bytes, bytes_done)
+
+
+def _flush(
+    read: list[tuple[Source, ReadFacts, bytes]],
+    budget_tokens: int,
+    max_line_bytes: int,
+    bytes_done: Callable[[int], None] | None,
+) -> Iterator[FileEvidence]:
+    if not read:
+        return
+    texts = [(source.path, text) for source, _, text in read]
+    scanned = scan_small_files(texts, budget_tokens=budget_tokens, max_line_bytes=max_line_bytes)
+    for (source, facts, text), (said, chunks) in zip(read, scanned, strict=True):
+        if bytes_done is not None:
+            bytes_done(len(text))
         yield FileEvidence(describe_file(source, facts, said), tuple(chunks))
 
 

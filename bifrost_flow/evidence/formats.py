@@ -1,11 +1,10 @@
 """Recognise which system wrote a log, which job it is of, and when its lines were written."""
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 SYSTEMS = tuple(
-    (name, re.compile(pattern))
+    (name, re.compile(pattern, re.MULTILINE))
     for name, pattern in (
         ("zuul", r"\[Zuul\] "),
         ("travis", r"travis_(?:fold|time):|travis-ci|/home/travis/|Build system information"),
@@ -22,28 +21,22 @@ SYSTEMS = tuple(
     )
 )  # fmt: skip
 JOB = re.compile(
-    r"^Complete job name: (?P<gha>.+)$|^Job: (?P<job>\S.*)$|^Build step '(?P<jenkins>.+?)'|Running job (?P<gitlab>\S+)"
+    r"(?m)^Complete job name: (?P<gha>.+)$|^Job: (?P<job>\S.*)$|^Build step '(?P<jenkins>.+?)'|Running job (?P<gitlab>\S+)"
 )
 ISO = re.compile(
     r"\b(20\d\d)-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(Z|UTC|[+-]\d\d:?\d\d)?"
 )
 
 
-def detect_system(lines: Iterable[str]) -> str | None:
-    """Return the name of the CI system whose marks stand in `lines`, if any do."""
-    text = list(lines)
-    for name, pattern in SYSTEMS:
-        if any(pattern.search(line) for line in text):
-            return name
-    return None
+def detect_system(text: str) -> str | None:
+    """Return the name of the CI system whose marks stand in `text`, the first and last lines of a log."""
+    return next((name for name, pattern in SYSTEMS if pattern.search(text)), None)
 
 
-def detect_job(lines: Iterable[str]) -> str | None:
-    """Return the name of the job, where the log tells it."""
-    for line in lines:
-        if found := JOB.search(line):
-            return next(value for value in found.groups() if value)[:200]
-    return None
+def detect_job(text: str) -> str | None:
+    """Return the name of the job, where `text`, the first lines of a log, tells it."""
+    found = JOB.search(text)
+    return next(value for value in found.groups() if value)[:200] if found else None
 
 
 def parse_time(line: str) -> datetime | None:

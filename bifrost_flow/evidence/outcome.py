@@ -4,16 +4,17 @@ import re
 from collections.abc import Sequence
 
 # A system's or a tool's own last word. The last one in the log counts.
-FAILED = re.compile(
+FAILED = (
     r"Your build exited with [1-9]|^Finished: (?:FAILURE|ABORTED|UNSTABLE)|^ERROR: Job failed|Your build has been stopped"
     r"|##\[error\]|marked build as failure|exited with (?:code |status )?[1-9]|RPM build errors|^\W*BUILD FAIL(?:ED|URE)"
-    r"|\bresult: (?:FAILURE|FAILED|ABORTED|TIMED_OUT|POST_FAILURE)|exit code:? [1-9]|commands failed$|^.{0,40}[Tt]ests? FAILED"
+    r"|\bresult: (?:FAILURE|FAILED|ABORTED|TIMED_OUT|POST_FAILURE)|exit code:? [1-9]|commands failed$|\b[Tt]ests? FAILED"
 )
-PASSED = re.compile(
+PASSED = (
     r"Your build exited with 0|^Finished: SUCCESS|^Job succeeded|\bresult: SUCCESS|^\W*BUILD SUCCESS(?:FUL)?\b"
-    r"|(?:exit code|exited with(?: code| status)?):? 0\b|^.{0,40}[Tt]ests? SUCCESS\b|^All tests passed|commands succeeded$"
+    r"|(?:exit code|exited with(?: code| status)?):? 0\b|\b[Tt]ests? SUCCESS\b|^All tests passed|commands succeeded$"
     r"|^Result: PASS|Child return code was: 0$|failed=0 "
 )
+VERDICT = re.compile(f"(?P<failed>{FAILED})|(?P<passed>{PASSED})", re.MULTILINE)
 # What GitHub Actions writes first and last: a whole log without an error in between is that of a job that passed.
 ACTIONS_START = re.compile(
     r"^Current runner version|^##\[group\](?:Operating System|Runner Image|Virtual Environment)"
@@ -47,11 +48,9 @@ def judge_outcome(
 
     `head` and `tail` are the first and last lines, `worst` the kind and score of the heaviest anchor.
     """
-    for line in reversed(tail):
-        if FAILED.search(line):
-            return "failed"
-        if PASSED.search(line):
-            return "passed"
+    verdicts = list(VERDICT.finditer("\n".join(tail)))
+    if verdicts:
+        return "failed" if verdicts[-1]["failed"] else "passed"
     if failed_steps:
         return "failed"
     if ci_system == "github-actions" and _is_whole(head, tail):

@@ -127,16 +127,18 @@ RULES = (
     _rule("xml", rf"(?i)<({_SECRET_NAME})>([^<\s]{{4,}})</", "</", group=2, placed=True),
 )  # fmt: skip
 
-_NEAR_SECRET = re.compile(_SECRET_NAME + r"|_key|_pat", re.IGNORECASE)
+_NEAR_SECRET = ("pass", "pwd", "secret", "token", "key", "cred")
 # What stands where a secret would, and is none.
 _HARMLESS = re.compile(
     r"^(?:[*xX•.#-]{3,}|[$%<{(\[@!&].*|.*[$%]\{?\w+[}%]?$|\*+.*|true|false|null|none|nil|undefined|required|optional|missing|empty|invalid|redacted.*|masked.*|hidden.*"
     r"|changeme|string|str|int|bool|any|object|file|from|the|not|for|is|was|and|with|input|secret|password|token|key|value|default|example.*|your[-_ ].*|my[-_ ].*|placeholder.*|https?://[^@]*"
-    r"|[\w.-]+\([^)]*\)?.*|(?:[A-Za-z]:)?[\\/.~][\w.\\/ -]*|[A-Za-z_]+(?:\.[A-Za-z_]+)+|\d{1,5}|[\d.:-]+|[A-Z_]+)$",
+    r"|[\w.-]+\([^)]*\)?.*|(?:[A-Za-z]:)?[\\/.~][\w.\\/ -]*|[A-Za-z_]+(?:\.[A-Za-z_]+)+|\d{1,5}|[\d.:-]+|(?-i:[A-Z_]+))$",
     re.IGNORECASE,
 )
 _WORDY = re.compile(r"^[A-Za-z]+(?:[ _/.-][A-Za-z]+)*[.:!?]?$")
 _QUOTED_ONLY = ("assignment",)
+_BY_LINE = ("assignment", "flag", "xml", "api-header")
+_LINE_RULES = tuple(rule for rule in RULES if rule.name in _BY_LINE)
 
 
 def redact_text(text: str) -> tuple[str, int]:
@@ -144,34 +146,43 @@ def redact_text(text: str) -> tuple[str, int]:
     count = 0
     lowered = text.lower()
     for rule in RULES:
-        if rule.hint and rule.hint not in lowered:
-            continue
-        if rule.name == "assignment" and not _NEAR_SECRET.search(lowered):
-            continue
-
-        def replace(found: re.Match[str], rule: Rule = rule) -> str:
-            nonlocal count
-            group = rule.group
-            if rule.name in _QUOTED_ONLY and found[group] is None:
-                group += 1
-            secret = found[group]
-            if (
-                not secret
-                or "[redacted:" in secret
-                or (rule.placed and not _is_secret(secret, quoted=group == 1, rule=rule))
-            ):
-                return found[0]
-            count += 1
-            start, end = found.start(group) - found.start(), found.end(group) - found.start()
-            return found[0][:start] + place_holder(rule.name, secret) + found[0][end:]
-
-        changed = rule.pattern.sub(replace, text)
-        if changed is not text:
-            text = changed
+        if rule.name not in _BY_LINE and rule.hint in lowered:
+            text, found = _apply(rule, text)
+            count += found
+    if any(word in lowered for word in _NEAR_SECRET):
+        # The widest rules are the slowest: they see the lines alone that hold one of their words.
+        lines = text.split("\n")
+        for number, line in enumerate(lines):
+            low = line.lower()
+            if any(word in low for word in _NEAR_SECRET):
+                for rule in _LINE_RULES:
+                    if rule.hint in low:
+                        line, found = _apply(rule, line)
+                        count += found
+                lines[number] = line
+        text = "\n".join(lines)
     return text, count
 
 
-def _is_secret(value: str, *, quoted: bool, rule: Rule) -> bool:
+def _apply(rule: Rule, text: str) -> tuple[str, int]:
+    count = 0
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal count
+        group = rule.group
+        if rule.name in _QUOTED_ONLY and found[group] is None:
+            group += 1
+        secret = found[group]
+        if not secret or "[redacted:" in secret or (rule.placed and not _is_secret(secret, group == 1, rule)):
+            return found[0]
+        count += 1
+        start, end = found.start(group) - found.start(), found.end(group) - found.start()
+        return found[0][:start] + place_holder(rule.name, secret) + found[0][end:]
+
+    return rule.pattern.sub(replace, text), count
+
+
+def _is_secret(value: str, quoted: bool, rule: Rule) -> bool:
     """Tell whether a value in a secret's place is one: not a mask, a variable, a path, a type or a plain word."""
     if _HARMLESS.match(value) or "[redacted" in value:
         return False

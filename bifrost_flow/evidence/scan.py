@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ BEFORE, AFTER = 70, 130  # lines kept around an anchor
 KEEP_ANCHORS = 400  # of a block, and of a file when pruned
 LIKE_KEPT = 40  # anchors of one template in a block
 KEEP_FAILS = 200
-HEAD_LINES, TAIL_LINES = 300, 120
+HEAD_LINES, TAIL_LINES, JOB_LINES = 300, 120, 60
 WORKERS = 2
 BEFORE_STACK = 40  # lines before an exception in which its stack may stand
 
@@ -54,6 +54,7 @@ class _State:
     valid: bool = True
     anchors: list[score.Anchor] = field(default_factory=list)
     templates: score.Templates = field(default_factory=score.Templates)
+    spread: dict[int, tuple[int, int]] | None = None  # of templates, where it is known without `templates`
     fails: list[int] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     windows: list[tuple[int, list[str]]] = field(default_factory=list)
@@ -135,6 +136,52 @@ def scan_file(
     return _finish(state, path, budget_tokens)
 
 
+def scan_small_files(
+    files: Sequence[tuple[str, bytes]], *, budget_tokens: int, max_line_bytes: int
+) -> list[tuple[Facts, list[Chunk]]]:
+    """Return what `scan_file` would of each path and its whole text, judging the lines of all of them in one go.
+
+    A frame costs milliseconds however few lines it has; thousands of small files can't each have their own.
+    """
+    texts = [text if text.endswith(b"\n") or not text else text + b"\n" for _, text in files]
+    lines, valid = split_lines(b"".join(texts), max_line_bytes)
+    found = score.judge_once(score.find_candidates(lines))
+    rows = found["row"].to_list()
+    columns = [found[name].to_list() for name in ("text", "template", "kind", "step")]
+    results = []
+    start = 0
+    for (path, _), text in zip(files, texts, strict=True):
+        end = start + text.count(b"\n")
+        state = _State(length=end - start, valid=valid)
+        raw = lines[start:end].to_list()
+        state.windows.append((0, raw))
+        state.head, state.tail = raw[:HEAD_LINES], raw[-TAIL_LINES:]
+        _fill(state, rows, columns, start, end)
+        results.append(_finish(state, path, budget_tokens))
+        start = end
+    return results
+
+
+def _fill(state: _State, rows: list[int], columns: list[list], start: int, end: int) -> None:
+    """Put the judged lines `start` to `end` into a state of their own."""
+    texts, templates, kinds, steps = columns
+    first, last = bisect_left(rows, start), bisect_left(rows, end)
+    counts = Counter(templates[at] for at in range(first, last) if kinds[at])
+    for at in range(first, last):
+        line = rows[at] - start
+        if steps[at] == 1:
+            state.last_start = line
+        elif steps[at] == 2:
+            state.fails.append(line)
+            state.starts.append(state.last_start)
+        if kinds[at]:
+            name = score.KIND_NAMES[kinds[at]]
+            state.anchors.append(score.Anchor(line, WEIGHTS[name], name, templates[at], texts[at]))
+    state.anchors.sort(key=lambda anchor: (-anchor.weight, -anchor.line))
+    del state.anchors[KEEP_ANCHORS:]
+    state.spread = {template: (count, 1) for template, count in counts.items()}
+
+
 def _judge(block: _Prepared, state: _State) -> None:
     """Find the anchors in a block and keep the text around them."""
     lines, seen = block.lines, state.length
@@ -203,7 +250,9 @@ def _prune(state: _State) -> None:
 
 
 def _situation(state: _State) -> select.Situation:
-    spread = state.templates.spread({anchor.template for anchor in state.anchors})
+    spread = state.spread
+    if spread is None:
+        spread = state.templates.spread({anchor.template for anchor in state.anchors})
     return select.Situation(state.length, tuple(state.fails), tuple(state.starts), spread)
 
 
@@ -221,15 +270,15 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
     pieces = select.find_pieces(state.anchors, page, situation)
     packed = select.pack(pieces, page, situation, budget_tokens)
     chunks = _build_chunks(packed, page, path, budget_tokens)
-    head = [clean_line(line) for line in state.head]
+    head = [clean_line(line) for line in state.head[:JOB_LINES]]
     tail = [clean_line(line) for line in state.tail]
-    system = formats.detect_system(state.head + state.tail)
+    system = formats.detect_system("\n".join((*state.head, *state.tail)))
     worst = (pieces[0].kind, pieces[0].score) if pieces else None
     facts = Facts(
         state.length,
         state.valid,
         system,
-        formats.detect_job(head),
+        formats.detect_job("\n".join(head)),
         next((when for line in state.head if (when := formats.parse_time(line))), None),
         next((when for line in reversed(state.tail) if (when := formats.parse_time(line))), None),
         judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system),

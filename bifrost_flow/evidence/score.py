@@ -65,6 +65,14 @@ def judge_texts() -> tuple[pl.Expr, pl.Expr]:
     return kind.otherwise(pl.lit(0, pl.UInt8)).alias("kind"), step.alias("step")
 
 
+def judge_once(found: pl.DataFrame) -> pl.DataFrame:
+    """Add `kind` and `step` to what `find_candidates` returned, each template judged once."""
+    judged = found.unique("template", keep="first", maintain_order=True).with_columns(*judge_texts())
+    return found.join(
+        judged.select("template", "kind", "step"), on="template", how="left", maintain_order="left"
+    )
+
+
 class Templates:
     """What is known of each template seen so far: its kind, and in how many blocks and lines it was said.
 
