@@ -15,14 +15,15 @@ install: $(STAMP) ## create .venv and install the locked requirements
 
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bifrost-flow needs Python 3.11 or newer; name one with: make PYTHON=python3.12 …"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes --compile-bytecode -r requirements.txt
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo "Installing the locked requirements into $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes --compile-bytecode -r requirements.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
 demo: install ## run the main job on the real logs that ship with the project, offline
-	$(BIN)/bifrost-flow run tests/data/logs --provider rules --warehouse bifrost-warehouse
+	@$(BIN)/bifrost-flow run tests/data/logs --provider rules --warehouse bifrost-warehouse
 
 test: install ## run the tests
 	$(BIN)/python -m pytest

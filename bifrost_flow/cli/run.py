@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -205,8 +206,21 @@ def _suggest_commands(summary: dict[str, Any], report: "Report") -> list[str]:
     open_findings = [finding for finding in report.findings if finding.status != "resolved"]
     shown = open_findings[0].fingerprint if open_findings else "latest"
     query = quote("SELECT category, count(*) AS findings FROM findings GROUP BY ALL ORDER BY ALL DESC")
+    program = _name_program()
     return [
-        f"bifrost-flow show {shown}{where}",
-        f"bifrost-flow sql {query}{where}",
-        f"bifrost-flow history{where}",
+        f"{program} show {shown}{where}",
+        f"{program} sql {query}{where}",
+        f"{program} history{where}",
     ]
+
+
+def _name_program() -> str:
+    """Return what to type to run this program again: its name where the shell finds it, else its path."""
+    from shlex import quote
+    from shutil import which
+
+    found = which("bifrost-flow")
+    if found and Path(found).samefile(sys.argv[0]):
+        return "bifrost-flow"
+    path = os.path.relpath(sys.argv[0])
+    return quote(sys.argv[0] if path.startswith("..") else path)
