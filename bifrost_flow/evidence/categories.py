@@ -41,8 +41,10 @@ def classify_text(core: str, text: str) -> str:
     return "unknown"
 
 
-def judge_severity(kind: str, core: str) -> str:
-    """Return the severity of a piece of evidence."""
+def judge_severity(kind: str, core: str, *, leading: bool) -> str:
+    """Return the severity of a piece of evidence; the leading one is what failed, however quietly it says so."""
     if kind in ("sanitizer", "kernel_panic", "native_crash") or SEVERE.search(core):
         return "critical"
-    return "warning" if kind in ("warning", "hint") else "info" if kind == "tail" else "error"
+    if kind in ("warning", "hint", "tail"):
+        return "error" if leading else "warning" if kind != "tail" else "info"
+    return "error"

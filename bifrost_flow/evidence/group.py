@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 from bifrost_flow.records import Chunk, FileEvidence, Group
 
-NEAR_BEST = 0.85
+# Scores step with the shape of a line and its place: this near stands another failure of the same sort, not the
+# details or the consequences of the best.
+NEAR_BEST = 0.97
 MIN_SCORE = 30.0
+MAX_FAILURES = 12  # of one file
 
 
 def pick_failures(evidence: FileEvidence) -> list[Chunk]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 import polars as pl
 
@@ -25,6 +26,7 @@ LIKE_KEPT = 40  # anchors of one template in a block
 KEEP_FAILS = 200
 HEAD_LINES, TAIL_LINES, JOB_LINES = 300, 120, 60
 WORKERS = 2
+TELLING_LINES = 8  # of a step's last lines, those that say of what kind its failure is
 BEFORE_STACK = 40  # lines before an exception in which its stack may stand
 
 WEIGHTS = {"none": 0.0, "echo": score.ECHO_WEIGHT, **{shape.name: shape.weight for shape in SHAPES}}
@@ -86,6 +88,15 @@ def mend_utf8(block: bytes, piece_bytes: int = 1 << 16) -> bytes:
                 piece = piece.decode("utf-8", "replace").encode()
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def is_utf8(block: bytes) -> bool:
+    """Tell whether all of a block is valid UTF-8."""
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def split_lines(block: bytes, max_line_bytes: int) -> tuple[pl.Series, bool]:
@@ -152,7 +163,7 @@ def scan_small_files(
     start = 0
     for (path, _), text in zip(files, texts, strict=True):
         end = start + text.count(b"\n")
-        state = _State(length=end - start, valid=valid)
+        state = _State(length=end - start, valid=valid or is_utf8(text))
         raw = lines[start:end].to_list()
         state.windows.append((0, raw))
         state.head, state.tail = raw[:HEAD_LINES], raw[-TAIL_LINES:]
@@ -310,11 +321,7 @@ def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) ->
     redacted, redactions = redact_text("\n".join(page.get(line) or "" for line in kept))
     texts = [select.show_line(line) for line in redacted.split("\n")]
     text = "\n".join(texts)
-    cores = (
-        [page.get(piece.anchor) or ""]
-        if piece.anchor in piece.kept and piece.kind != "tail"
-        else last_words(texts)
-    )
+    cores = name_failure(piece, page, texts)
     core, _ = redact_text("\n".join(cores))
     start = max(piece.anchor - BEFORE_STACK, piece.first)
     stack = [line for n in range(start, piece.anchor + REACH) if (line := page.get(n)) is not None]
@@ -327,8 +334,10 @@ def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) ->
         path=path,
         rank=rank,
         spans=spans,
-        severity=categories.judge_severity(piece.kind, core),
-        category=categories.classify_text(core, text),
+        severity=categories.judge_severity(piece.kind, core, leading=rank == 1),
+        category=categories.classify_text(
+            core, "\n".join(texts[-TELLING_LINES:]) if piece.kind == "tail" else text
+        ),
         score=round(piece.score, 2),
         fingerprint=fingerprint,
         template=template,
@@ -339,10 +348,22 @@ def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) ->
     )
 
 
+def name_failure(piece: select.Piece, page: select.Page, texts: Sequence[str]) -> list[str]:
+    """Return the lines that say which failure a piece is of."""
+    if piece.kind == "tail" or piece.anchor not in piece.kept:
+        return last_words(texts)
+    own = page.get(piece.anchor) or ""
+    if piece.kind != "header":
+        return [own]
+    # "There was 1 failure:" heads all of them alike; what follows tells.
+    below = (page.get(line) or "" for line in range(piece.anchor + 1, piece.last + 1))
+    return [own, *islice((text for text in below if text.strip(" -=_*")), 2)]
+
+
 def last_words(texts: Sequence[str]) -> list[str]:
     """Return the last line that says more than that something ended."""
     telling = [text for text in texts if text.strip() and not _ECHO.search(text)]
-    return telling[-1:] or list(texts[-1:])
+    return telling[-2:] or list(texts[-1:])
 
 
 def _spans(lines: Sequence[int]) -> tuple[tuple[int, int], ...]:
