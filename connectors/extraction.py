@@ -20,7 +20,8 @@ def extract_evidence(
     max_line_bytes: int = MAX_LINE_BYTES,
     bytes_done: Callable[[int], None] | None = None,
 ) -> Iterator[FileEvidence]:
-    """Yield the evidence of each source, in order; one that can't be read gives a row with its status and no chunks.
+    """Yield the evidence of each source, in order; one that can't be read gives a row with its status and
+    no chunks.
 
     `bytes_done` is called with the number of bytes of text read since the last call.
     """

@@ -1,68 +1,105 @@
-"""Find log files and read them as blocks of whole lines: files, folders, globs, standard input; gz, bz2, xz, zst.
+"""Find the logs that a user names: files, folders, globs and standard input; loops of links end."""
 
-Everything that is read is hostile data: what decompresses to absurd sizes is cut, loops of links end, and one file's
-trouble never ends another's reading.
-"""
+# ruff: noqa: PTH110, PTH116, PTH118, PTH123, PTH207 -- paths stay as typed; pathlib would rewrite `./a//b`
 
-import bz2
 import glob
-import gzip
-import hashlib
-import lzma
 import os
 import stat
 import sys
 import tempfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO
 
 from bifrost_flow.language import t
 from bifrost_flow.records import LogFile, Problem
+from connectors.reading import MAX_LINE_BYTES, SNIFF_BYTES, ReadFacts, Source, is_binary, read_blocks
 
-BLOCK_BYTES = 16 << 20
-# A line is cut here: nobody reads further, and one line of a gigabyte must not fill the memory.
-MAX_LINE_BYTES = 64 << 10
-# Text logs compress 10 to 100 fold; beyond this a file is taken for a bomb and what was read so far is kept.
-MAX_RATIO = 1000
-MAX_EXPANDED_BYTES = 64 << 30
-SNIFF_BYTES = 8192
+__all__ = [
+    "MAX_LINE_BYTES",
+    "ReadFacts",
+    "Source",
+    "describe_unread",
+    "find_sources",
+    "read_blocks",
+    "remove_spooled",
+]
+
 STDIN_NAMES = ("-",)
 
 LOG_SUFFIXES = frozenset(
     {".log", ".txt", ".out", ".err", ".trace", ".stderr", ".stdout", ".raw", ".console", ""}
 )
 PACKED_SUFFIXES = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd", ".lzma"})
-# What a folder of logs also holds and nobody means: tables, pictures, code, documents, archives of other things.
+# What a folder of logs also holds and nobody means: tables, pictures, code, documents, archives of other
+# things.
 OTHER_SUFFIXES = frozenset(
-    ".parquet .duckdb .db .sqlite .wal .csv .tsv .json .jsonl .ndjson .yaml .yml .toml .ini .cfg .md .rst .html .htm .xml .css "
-    ".js .ts .py .pyc .sh .sql .lock .png .jpg .jpeg .gif .svg .webp .ico .pdf .woff .woff2 .ttf .whl .jar .class .so .dll .exe "
-    ".o .a .bin .gguf .zip .tar .tgz .7z .rar .deb .rpm .mp4 .pem .key .crt .sarif".split()
+    [
+        ".parquet",
+        ".duckdb",
+        ".db",
+        ".sqlite",
+        ".wal",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".ndjson",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".ini",
+        ".cfg",
+        ".md",
+        ".rst",
+        ".html",
+        ".htm",
+        ".xml",
+        ".css",
+        ".js",
+        ".ts",
+        ".py",
+        ".pyc",
+        ".sh",
+        ".sql",
+        ".lock",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".svg",
+        ".webp",
+        ".ico",
+        ".pdf",
+        ".woff",
+        ".woff2",
+        ".ttf",
+        ".whl",
+        ".jar",
+        ".class",
+        ".so",
+        ".dll",
+        ".exe",
+        ".o",
+        ".a",
+        ".bin",
+        ".gguf",
+        ".zip",
+        ".tar",
+        ".tgz",
+        ".7z",
+        ".rar",
+        ".deb",
+        ".rpm",
+        ".mp4",
+        ".pem",
+        ".key",
+        ".crt",
+        ".sarif",
+    ]
 )
 WAREHOUSE_MARKER = "bifrost.duckdb"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A log that can be read: `path` is what a person sees, `location` where the bytes are."""
-
-    path: str
-    location: Path
-    size: int  # bytes on disk
-
-
-@dataclass(slots=True)
-class ReadFacts:
-    """What reading a source to its end has shown; complete once the blocks are used up."""
-
-    sha256: str | None = None
-    bytes: int = 0  # on disk
-    encoding: str = "utf-8"
-    format: str = "plain"
-    status: str = "read"
-    error: str | None = None
 
 
 @dataclass(slots=True)
@@ -87,8 +124,8 @@ def find_sources(
 ) -> tuple[list[Source], list[LogFile], list[Problem]]:
     """Return the logs that `targets` name, and a row and a problem for each that can't be read.
 
-    A target is a file (read whatever its name), a folder (its logs, recursively, sorted, without hidden folders),
-    a glob (`**` included) or `-` for standard input. `max_bytes` leaves larger files out.
+    A target is a file (read whatever its name), a folder (its logs, recursively, sorted, without hidden
+    folders), a glob (`**` included) or `-` for standard input. `max_bytes` leaves larger files out.
     """
     found = _Found()
     for target in dict.fromkeys(targets):
@@ -221,196 +258,3 @@ def _add_file(found: _Found, path: str, max_bytes: int | None) -> None:
         )
         return
     found.sources.append(Source(path, Path(path), status.st_size))
-
-
-def is_binary(head: bytes) -> bool:
-    """Tell whether the first bytes of a file are those of something other than text."""
-    if not head or head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
-        return False
-    if guess_utf16(head):
-        return False
-    zeros = head.count(0)
-    junk = sum(head.count(byte) for byte in (*range(1, 7), *range(14, 27), *range(28, 32)))
-    return zeros > len(head) // 200 or junk > len(head) // 10
-
-
-def guess_utf16(head: bytes) -> str | None:
-    """Return the byte order of UTF-16 text without a mark: its zeros stand at every other place."""
-    if len(head) < 64:
-        return None
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    half = len(head) // 2
-    if odd > half * 0.7 and even < half * 0.05:
-        return "utf-16-le"
-    if even > half * 0.7 and odd < half * 0.05:
-        return "utf-16-be"
-    return None
-
-
-class _HashingReader:
-    """A file opened for reading whose bytes are hashed and counted as they pass."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
-        self.count = 0
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._stream.read(size)
-        self._hash.update(block)
-        self.count += len(block)
-        return block
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._stream.close()
-
-    @property
-    def closed(self) -> bool:
-        return self._stream.closed
-
-    def finish(self) -> str:
-        while self.read(1 << 20):
-            pass
-        return self._hash.hexdigest()
-
-
-MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
-
-
-def _open_packed(packing: str, stream: BinaryIO) -> IO[bytes]:
-    if packing == "gzip":
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
-    if packing == "bzip2":
-        return bz2.BZ2File(stream)
-    if packing == "xz":
-        return lzma.LZMAFile(stream)
-    import pyarrow
-
-    return cast("IO[bytes]", pyarrow.CompressedInputStream(pyarrow.PythonFile(stream, mode="r"), "zstd"))
-
-
-def read_blocks(
-    source: Source, facts: ReadFacts, *, block_bytes: int = BLOCK_BYTES, max_line_bytes: int = MAX_LINE_BYTES
-) -> Iterator[bytes]:
-    r"""Yield the text of `source` as UTF-8, invalid bytes left in, in blocks of whole lines, each ending in a newline but the last.
-
-    Lines are cut at `max_line_bytes`. `facts` is filled while reading and complete at the end; trouble ends the
-    blocks and is told there, never raised.
-    """
-    facts.bytes = source.size
-    try:
-        raw = open(source.location, "rb")  # noqa: SIM115 -- closed below, with the generator
-    except OSError as error:
-        facts.status = "unreadable"
-        facts.error = t("source.unreadable", path=source.path, reason=error.strerror or error)
-        return
-    with raw:
-        head = raw.peek(SNIFF_BYTES)[:SNIFF_BYTES]
-        hashing = _HashingReader(cast("BinaryIO", raw))
-        facts.format = next((name for magic, name in MAGIC if head.startswith(magic)), "plain")
-        stream = cast("IO[bytes]", hashing)
-        if facts.format != "plain":
-            stream = _open_packed(facts.format, cast("BinaryIO", hashing))
-        yield from _decode(
-            _guard(stream, hashing, source, facts, block_bytes), source, facts, block_bytes, max_line_bytes
-        )
-        try:
-            facts.sha256 = hashing.finish()
-        except OSError as error:
-            facts.status, facts.error = (
-                "unreadable",
-                t("source.unreadable", path=source.path, reason=error.strerror or error),
-            )
-        facts.bytes = hashing.count or source.size
-
-
-def _guard(
-    stream: IO[bytes], raw: _HashingReader, source: Source, facts: ReadFacts, piece_bytes: int
-) -> Iterator[bytes]:
-    """Yield pieces of the unpacked bytes; a broken or bomb-like file ends early and is marked truncated."""
-    total = 0
-    while True:
-        try:
-            piece = stream.read(piece_bytes)
-        except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError, ValueError) as error:
-            # An OSError with a number is the disk's; without one it is the unpacker's.
-            failed = isinstance(error, OSError) and error.errno is not None
-            facts.status = "truncated" if total or not failed else "unreadable"
-            key = "source.unreadable" if failed else "source.broken"
-            facts.error = t(key, path=source.path, reason=error)
-            return
-        if not piece:
-            return
-        total += len(piece)
-        yield piece
-        if facts.format != "plain" and (
-            total > MAX_RATIO * max(raw.count, 1 << 16) or total > MAX_EXPANDED_BYTES
-        ):
-            facts.status = "truncated"
-            facts.error = t("source.bomb", path=source.path, bytes=total)
-            return
-
-
-def _decode(
-    pieces: Iterator[bytes], source: Source, facts: ReadFacts, block_bytes: int, max_line_bytes: int
-) -> Iterator[bytes]:
-    first = next(pieces, b"")
-    while first and len(first) < 64 and (more := next(pieces, b"")):
-        first += more
-    if not first:
-        if facts.status == "read":
-            facts.status, facts.error = "empty", t("source.empty", path=source.path)
-        return
-    if is_binary(first[:SNIFF_BYTES]):
-        facts.status, facts.error = "binary", t("source.binary", path=source.path)
-        return
-    for mark, name in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8")):
-        if first.startswith(mark):
-            facts.encoding, first = name, first[len(mark) :]
-            break
-    else:
-        facts.encoding = guess_utf16(first[:SNIFF_BYTES]) or "utf-8"
-    texts = _chain(first, pieces)
-    if facts.encoding != "utf-8":
-        texts = _recode(texts, facts.encoding)
-    yield from _split_blocks(texts, block_bytes, max_line_bytes)
-
-
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
-
-
-def _recode(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    import codecs
-
-    decoder = codecs.getincrementaldecoder(encoding)("replace")
-    for piece in pieces:
-        yield decoder.decode(piece).encode("utf-8", "replace")
-    yield decoder.decode(b"", final=True).encode("utf-8", "replace")
-
-
-def _split_blocks(pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int) -> Iterator[bytes]:
-    """Join `pieces` to blocks of whole lines of about `block_bytes`; of a longer line only the start is kept."""
-    rest = b""
-    skipping = False
-    for piece in pieces:
-        if skipping:
-            end = piece.find(b"\n")
-            if end < 0:
-                continue
-            piece, skipping = piece[end:], False
-        rest = rest + piece if rest else piece
-        if len(rest) < block_bytes:
-            continue
-        end = rest.rfind(b"\n") + 1
-        if end:
-            yield rest[:end]
-            rest = rest[end:]
-        if len(rest) > block_bytes // 2:
-            rest, skipping = rest[:max_line_bytes], True
-    if rest:
-        yield rest

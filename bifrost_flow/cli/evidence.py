@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.records import Chunk, Problem
 
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     app.command("extract", help=t("evidence.extract.help"))(extract)
     app.command("events", help=t("evidence.events.help"))(events)
+    app.command("filter", help=t("evidence.filter.help"))(filter_events)
 
 
 def report_problems(problems: list[Problem]) -> None:
@@ -67,9 +69,8 @@ def extract(
                 if output == "jsonl":
                     print(render_chunk(chunk))
                 else:
-                    print(
-                        f"== {chunk.path}:{chunk.line_start}-{chunk.line_end}  {chunk.category}  {chunk.score}"
-                    )
+                    place = f"{chunk.path}:{chunk.line_start}-{chunk.line_end}"
+                    print(f"== {place}  {chunk.category}  {chunk.score}")
                     for number, line in zip(chunk.line_numbers(), chunk.text.split("\n"), strict=False):
                         print(f"{number:>7}  {line}")
     finally:
@@ -121,3 +122,66 @@ def events(
     report_problems(problems)
     if problems:
         raise typer.Exit(3)
+
+
+def filter_events(
+    paths: Paths,
+    severity: Annotated[str | None, typer.Option("--severity", help=t("evidence.filter.severity"))] = None,
+    keyword: Annotated[list[str] | None, typer.Option("--keyword", help=t("evidence.filter.keyword"))] = None,
+    regex: Annotated[bool, typer.Option("--regex", help=t("evidence.filter.regex"))] = False,
+    since: Annotated[str | None, typer.Option("--since", help=t("evidence.filter.since"))] = None,
+    until: Annotated[str | None, typer.Option("--until", help=t("evidence.filter.until"))] = None,
+    stats: Annotated[bool, typer.Option("--stats", help=t("evidence.filter.stats"))] = False,
+    output: Annotated[str, typer.Option("--format", help=t("evidence.format"))] = "text",
+) -> None:
+    """Print the events that have a level, words or a time; events of several lines are kept or dropped
+    whole."""
+    if output not in ("jsonl", "json", "text"):
+        message = t("evidence.bad_format", value=output, choices="jsonl, json, text")
+        raise typer.BadParameter(message, param_hint="--format")
+    from bifrost_flow.evidence.events import split_events
+    from bifrost_flow.evidence.filtering import EventStats, build_filter
+    from connectors.extraction import read_lines
+    from connectors.sources import ReadFacts, find_sources, remove_spooled
+
+    try:
+        wanted = build_filter(
+            severity=severity, keywords=keyword or [], regex=regex, since=since, until=until
+        )
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
+    sources, _, problems = find_sources(paths)
+    counts = EventStats()
+    try:
+        for source in sources:
+            facts = ReadFacts()
+            for event in split_events(read_lines(source, facts)):
+                if not wanted.keeps(event):
+                    continue
+                counts.add(event)
+                if not stats:
+                    print(event.text if output == "text" else render_event(source.path, event))
+            if facts.error:
+                problems.append(Problem("ingest", source.path, facts.error))
+    finally:
+        remove_spooled(sources)
+    if stats:
+        print_stats(counts.summarise(), as_json=output != "text")
+    report_problems(problems)
+    if problems:
+        raise typer.Exit(3)
+
+
+def print_stats(summary: dict[str, object], *, as_json: bool) -> None:
+    """Print counts as one JSON object or as a table with bars."""
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False))
+        return
+    for name, value in summary.items():
+        if not isinstance(value, dict):
+            print(f"{t(f'evidence.stats.{name}')}: {value}")
+            continue
+        print(f"\n{t(f'evidence.stats.{name}')}")
+        most = max(value.values(), default=1)
+        for key, count in value.items():
+            print(f"{count:>9}  {'█' * max(1, round(24 * count / most)):<24}  {key[:100]}")

@@ -4,6 +4,8 @@ The weights order lines within a file; they have no meaning beyond that. A shape
 print it (compilers, test runners, package managers, shells), never because one log has it.
 """
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import re
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """Say of what kind a failure is, by general textual rules; the first that matches decides."""
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import re
 
 from bifrost_flow.evidence.anchors import to_python

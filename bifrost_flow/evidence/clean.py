@@ -4,6 +4,8 @@ Patterns are written in the syntax that Python's `re` and Polars' regex engine s
 line and a whole column.
 """
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import re
 
 import polars as pl

@@ -1,5 +1,7 @@
 """Split a log into events: a line with its time and level, and the lines that go on with it."""
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -178,7 +180,7 @@ def _judge_status(flat: dict[str, object]) -> str | None:
 
 def _flatten(value: dict[str, object], depth: int = 0) -> Iterator[tuple[str, object]]:
     """Yield keys and values, the outer ones last so that they win."""
-    for key, item in value.items():
+    for item in value.values():
         if isinstance(item, dict) and depth < 4:
             yield from _flatten(item, depth + 1)
     for key, item in value.items():

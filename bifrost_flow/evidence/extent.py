@@ -1,5 +1,7 @@
 """Find where the report begins and ends that a line belongs to: a traceback, a diagnostic with its carets, a test's section."""
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

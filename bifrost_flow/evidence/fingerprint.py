@@ -4,6 +4,8 @@ A fingerprint depends on the text alone. It is tagged with the version of its ru
 detectable rather than silently splitting the history: findings of another version are not compared with these.
 """
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import hashlib
 import re
 from collections.abc import Sequence

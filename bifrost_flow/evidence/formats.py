@@ -1,5 +1,7 @@
 """Recognise which system wrote a log, which job it is of, and when its lines were written."""
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import re
 from datetime import UTC, datetime
 

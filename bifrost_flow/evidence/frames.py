@@ -1,5 +1,7 @@
 """Find the functions on top of a stack, whichever language or tool printed it: they tell one crash from another."""
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import re
 from collections.abc import Iterable
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from bifrost_flow.records import Chunk, FileEvidence, Group
 
-# Scores step with the shape of a line and its place: this near stands another failure of the same sort, not the
+# Scores step with the shape of a line and its place: this near stands another failure of the same sort, not
+# the
 # details or the consequences of the best.
 NEAR_BEST = 0.97
 MIN_SCORE = 30.0
@@ -12,7 +13,8 @@ MAX_FAILURES = 12  # of one file
 
 
 def pick_failures(evidence: FileEvidence) -> list[Chunk]:
-    """Return the chunks of a file that are failures in their own right: the best, and others that score near it."""
+    """Return the chunks of a file that are failures in their own right: the best, and others that score
+    near it."""
     if evidence.file.outcome == "passed" or not evidence.chunks:
         return []
     best, *others = evidence.chunks
@@ -24,7 +26,8 @@ def pick_failures(evidence: FileEvidence) -> list[Chunk]:
 
 
 def group_chunks(evidence: Sequence[FileEvidence]) -> list[Group]:
-    """Return the distinct failures of a run, largest group first; the order of `evidence` has no influence."""
+    """Return the distinct failures of a run, largest group first; the order of `evidence` has no
+    influence."""
     groups: dict[str, list[Chunk]] = {}
     for file in evidence:
         for chunk in pick_failures(file):

@@ -1,5 +1,7 @@
 """Find the severity that a line's writer gave it."""
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import re
 
 NAMES = {

@@ -1,5 +1,7 @@
 """Tell whether the job that a log is of passed or failed."""
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import re
 from collections.abc import Sequence
 

@@ -5,6 +5,8 @@ Others are known by their place only (`password=…`, `Authorization: …`, `use
 secret rather than a word, a variable or a mask, since logs speak of passwords more often than they print them.
 """
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import hashlib
 import re
 from dataclasses import dataclass

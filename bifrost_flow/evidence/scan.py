@@ -1,23 +1,20 @@
-"""Drive the evidence stage over one file: blocks of text in, chunks out; memory is bounded by the block, not the file."""
+"""Drive the evidence stage over one file: blocks of text in, chunks out; memory is bounded by the block,
+not the file."""
 
-import hashlib
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 
 import polars as pl
 
-from bifrost_flow.evidence import anchors, categories, formats, score, select
-from bifrost_flow.evidence.anchors import SHAPES, to_python
+from bifrost_flow.evidence import formats, score, select
+from bifrost_flow.evidence.anchors import SHAPES
+from bifrost_flow.evidence.chunk import build_chunks
 from bifrost_flow.evidence.clean import clean_line
-from bifrost_flow.evidence.fingerprint import fingerprint_lines
-from bifrost_flow.evidence.frames import REACH, name_access, name_frames
 from bifrost_flow.evidence.outcome import judge_outcome
-from bifrost_flow.evidence.redact import redact_text
 from bifrost_flow.records import Chunk
 
 BEFORE, AFTER = 70, 130  # lines kept around an anchor
@@ -26,11 +23,8 @@ LIKE_KEPT = 40  # anchors of one template in a block
 KEEP_FAILS = 200
 HEAD_LINES, TAIL_LINES, JOB_LINES = 300, 120, 60
 WORKERS = 2
-TELLING_LINES = 8  # of a step's last lines, those that say of what kind its failure is
-BEFORE_STACK = 40  # lines before an exception in which its stack may stand
 
 WEIGHTS = {"none": 0.0, "echo": score.ECHO_WEIGHT, **{shape.name: shape.weight for shape in SHAPES}}
-_ECHO = to_python(anchors.ECHO)
 _WEIGHT_OF = pl.DataFrame(
     {"kind": list(score.KINDS.values()), "weight": [WEIGHTS[name] for name in score.KINDS]},
     schema={"kind": pl.UInt8, "weight": pl.Float64},
@@ -150,7 +144,8 @@ def scan_file(
 def scan_small_files(
     files: Sequence[tuple[str, bytes]], *, budget_tokens: int, max_line_bytes: int
 ) -> list[tuple[Facts, list[Chunk]]]:
-    """Return what `scan_file` would of each path and its whole text, judging the lines of all of them in one go.
+    """Return what `scan_file` would of each path and its whole text, judging the lines of all of them in
+    one go.
 
     A frame costs milliseconds however few lines it has; thousands of small files can't each have their own.
     """
@@ -280,7 +275,7 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
     page = select.build_page(text_of)
     pieces = select.find_pieces(state.anchors, page, situation)
     packed = select.pack(pieces, page, situation, budget_tokens)
-    chunks = _build_chunks(packed, page, path, budget_tokens)
+    chunks = build_chunks(packed, page, path, budget_tokens)
     head = [clean_line(line) for line in state.head[:JOB_LINES]]
     tail = [clean_line(line) for line in state.tail]
     system = formats.detect_system("\n".join((*state.head, *state.tail)))
@@ -295,82 +290,3 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
         judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system),
     )
     return facts, chunks
-
-
-def _build_chunks(
-    pieces: list[select.Piece], page: select.Page, path: str, budget_tokens: int
-) -> list[Chunk]:
-    """Return the chunks of `pieces`; placeholders may be longer than the secrets they stand for, so the last gives way."""
-    room = budget_tokens * 4
-    chunks: list[Chunk] = []
-    for piece in pieces:
-        chunk = build_chunk(piece, page, path, len(chunks) + 1)
-        while (size := len(chunk.text.encode()) + 1) > room and len(piece.kept) > 1:
-            piece.kept.discard(max(piece.kept))
-            chunk = build_chunk(piece, page, path, len(chunks) + 1)
-        if size <= room:
-            chunks.append(chunk)
-            room -= size
-    return chunks
-
-
-def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) -> Chunk:
-    """Return the chunk that shows what a piece keeps."""
-    kept = sorted(piece.kept)
-    # Redacted before it is cut: half a secret would not be recognised.
-    redacted, redactions = redact_text("\n".join(page.get(line) or "" for line in kept))
-    texts = [select.show_line(line) for line in redacted.split("\n")]
-    text = "\n".join(texts)
-    cores = name_failure(piece, page, texts)
-    core, _ = redact_text("\n".join(cores))
-    start = max(piece.anchor - BEFORE_STACK, piece.first)
-    stack = [line for n in range(start, piece.anchor + REACH) if (line := page.get(n)) is not None]
-    fingerprint, template = fingerprint_lines(
-        [*core.split("\n"), *name_access(stack[:80]), *name_frames(stack)]
-    )
-    spans = _spans(kept)
-    return Chunk(
-        chunk_id=hashlib.sha256(f"{path}:{spans}:{fingerprint}".encode()).hexdigest()[:16],
-        path=path,
-        rank=rank,
-        spans=spans,
-        severity=categories.judge_severity(piece.kind, core, leading=rank == 1),
-        category=categories.classify_text(
-            core, "\n".join(texts[-TELLING_LINES:]) if piece.kind == "tail" else text
-        ),
-        score=round(piece.score, 2),
-        fingerprint=fingerprint,
-        template=template,
-        tokens=-(-len(text.encode()) // 4),
-        text=text,
-        redactions=redactions,
-        anchor=piece.anchor + 1,
-    )
-
-
-def name_failure(piece: select.Piece, page: select.Page, texts: Sequence[str]) -> list[str]:
-    """Return the lines that say which failure a piece is of."""
-    if piece.kind == "tail" or piece.anchor not in piece.kept:
-        return last_words(texts)
-    own = page.get(piece.anchor) or ""
-    if piece.kind != "header":
-        return [own]
-    # "There was 1 failure:" heads all of them alike; what follows tells.
-    below = (page.get(line) or "" for line in range(piece.anchor + 1, piece.last + 1))
-    return [own, *islice((text for text in below if text.strip(" -=_*")), 2)]
-
-
-def last_words(texts: Sequence[str]) -> list[str]:
-    """Return the last line that says more than that something ended."""
-    telling = [text for text in texts if text.strip() and not _ECHO.search(text)]
-    return telling[-2:] or list(texts[-1:])
-
-
-def _spans(lines: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    spans: list[list[int]] = []
-    for line in lines:
-        if spans and line == spans[-1][1]:
-            spans[-1][1] = line + 1
-        else:
-            spans.append([line + 1, line + 1])
-    return tuple((first, last) for first, last in spans)

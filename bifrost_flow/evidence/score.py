@@ -1,4 +1,5 @@
-"""Score candidate lines, as Polars expressions over whole columns: what a line says, and how often the like is said."""
+"""Score candidate lines, as Polars expressions over whole columns: what a line says, and how often the like
+is said."""
 
 from dataclasses import dataclass, replace
 
@@ -52,7 +53,8 @@ def find_candidates(lines: pl.Series) -> pl.DataFrame:
 
 
 def judge_texts() -> tuple[pl.Expr, pl.Expr]:
-    """Return `kind` (UInt8, see KINDS) and `step` (UInt8: 1 where one starts, 2 where one failed) of column `text`."""
+    """Return `kind` (UInt8, see KINDS) and `step` (UInt8: 1 where one starts, 2 where one failed) of column
+    `text`."""
     text = pl.col("text")
     kind = pl.when(text.str.contains(_MUTED)).then(pl.lit(KINDS["none"], pl.UInt8))
     kind = kind.when(text.str.contains(_ECHO)).then(pl.lit(KINDS["echo"], pl.UInt8))
@@ -76,7 +78,8 @@ def judge_once(found: pl.DataFrame) -> pl.DataFrame:
 class Templates:
     """What is known of each template seen so far: its kind, and in how many blocks and lines it was said.
 
-    Lines are judged once a template, which is what makes long logs cheap: they say the same things over and over.
+    Lines are judged once a template, which is what makes long logs cheap: they say the same things over and
+    over.
     """
 
     def __init__(self) -> None:
@@ -91,7 +94,8 @@ class Templates:
         )
 
     def judge(self, found: pl.DataFrame) -> pl.DataFrame:
-        """Add `kind`, `step`, `count` and `blocks` (this block included) to what `find_candidates` returned."""
+        """Add `kind`, `step`, `count` and `blocks` (this block included) to what `find_candidates`
+        returned."""
         tally = found.group_by("template", maintain_order=True).agg(
             pl.len().alias("new"), pl.col("text").first()
         )
@@ -108,7 +112,8 @@ class Templates:
             blocks=pl.col("blocks") + said,
         ).drop("new")
         if len(self._known) > MAX_TEMPLATES:
-            # What was said once, long ago and since forgotten, counts as rare when it comes again: that does no harm.
+            # What was said once, long ago and since forgotten, counts as rare when it comes again: that
+            # does no harm.
             self._known = self._known.sort("count", descending=True).head(MAX_TEMPLATES // 2)
         return found.join(self._known, on="template", how="left", maintain_order="left")
 

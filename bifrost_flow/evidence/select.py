@@ -1,9 +1,10 @@
-"""Choose what of a file is shown within a budget: every failure's own line first, then the reports around them, best first."""
+"""Choose what of a file is shown within a budget: every failure's own line first, then the reports around
+them, best first."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 from bifrost_flow.evidence.extent import PASSING, Page, find_extent, starts_report
 from bifrost_flow.evidence.fingerprint import mask_text
@@ -38,7 +39,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What is known of the whole file: 0-based lines where a step failed and where steps began, and its length."""
+    """What is known of the whole file: 0-based lines where a step failed and where steps began, and its
+    length."""
 
     length: int
     fails: tuple[int, ...]
@@ -57,11 +59,13 @@ def weigh_place(line: int, kind: str, situation: Situation) -> float:
     """Return how likely a failure stands at `line`, given where steps failed; about 0.6 to 1."""
     if not situation.fails:
         return 0.8 + 0.2 * (line / max(1, situation.length))
-    # A job fails in a step or two; a log with many failed steps is one of many jobs, and the place says little.
+    # A job fails in a step or two; a log with many failed steps is one of many jobs, and the place says
+    # little.
     trust = min(1.0, 6.0 / len(situation.fails))
     at = bisect_left(situation.fails, line)
     if at < len(situation.fails) and situation.starts[at] <= line:
-        # Steps stop soon after what breaks them; their beginnings are set-up. In a list of failures the first is best.
+        # Steps stop soon after what breaks them; their beginnings are set-up. In a list of failures the
+        # first is best.
         early = line - situation.starts[at] < (situation.fails[at] - situation.starts[at]) / 2
         return 0.93 if early and kind not in LISTED else 1.0
     if at == len(situation.fails):
@@ -144,7 +148,8 @@ class _Purse:
         return len(show_line(self.page.get(line) or "").encode()) + 1
 
     def keep(self, piece: Piece, lines: Iterable[int], share: float) -> bool:
-        """Keep `lines` in order while they cost less than `share` of the budget; tell whether all were kept."""
+        """Keep `lines` in order while they cost less than `share` of the budget; tell whether all were
+        kept."""
         left = min(self.room, int(self.total * share))
         for line in lines:
             text = self.page.get(line)
@@ -225,7 +230,7 @@ def _split_sorts(pieces: list[Piece]) -> tuple[list[tuple[int, Piece]], list[tup
 def _fill_gaps(purse: _Purse) -> None:
     """Keep what stands between kept lines that are close: a report with a hole is hard to read."""
     lines = sorted(purse.owner)
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in pairwise(lines):
         if 1 < after - before <= MAX_GAP + 1:
             purse.keep(purse.owner[before], range(before + 1, after), 0.1)
 
@@ -262,7 +267,8 @@ def _by_nearness(piece: Piece) -> list[int]:
 def _find_tails(pieces: list[Piece], situation: Situation) -> list[Piece]:
     """Return the ends of the last steps that failed, as pieces of their own.
 
-    Where nothing in a step speaks of a failure, its last lines are what there is: linters and scripts print just that.
+    Where nothing in a step speaks of a failure, its last lines are what there is: linters and scripts print
+    just that.
     """
     tails = []
     for fail in (situation.fails or (situation.length - 1,))[-2:]:

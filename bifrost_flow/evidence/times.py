@@ -1,5 +1,7 @@
 """Find and read the time in front of a line, in the forms that logs use; all times become UTC."""
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
