@@ -1,15 +1,18 @@
 """Servers: an embedded one for a run, one kept warm, and nothing left running that nobody asked for."""
 
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.console import LOGS, Console
+from tests.console import BIFROST, LOGS, Console
 from tests.model_server import ModelServer
 
 
@@ -131,3 +134,18 @@ def test_interrupt_during_start_up_ends_with_130(fresh: Console) -> None:
     assert started.returncode == 130, err
     assert "Traceback" not in err
     _wait_until_gone(fresh.prefect_home)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to see connections")
+def test_no_network_is_touched(alone: Console, tmp_path: Path) -> None:
+    """A run with its embedded server connects to nothing but this machine, and asks no name server."""
+    trace = tmp_path / "trace.txt"
+    watched = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg", "-o", str(trace)]
+    words = ["run", str(LOGS / "zuul"), "--provider", "rules", "--quiet"]
+    done = subprocess.run(
+        [*watched, BIFROST, *words], cwd=tmp_path, env=alone.environment(), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    addresses = re.findall(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"', trace.read_text())
+    assert addresses
+    assert {first or second for first, second in addresses} <= {"127.0.0.1", "::1"}
