@@ -36,7 +36,7 @@ _SECRET_NAME = (
     r"|encryption[_-]?key|master[_-]?key|shared[_-]?access[_-]?key|deploy[_-]?key|credentials?|auth[_-]?key|bearer[_-]?token|_token|_secret|token)"
 )
 RULES = (
-    _rule("private-key", r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)", "private key"),
+    _rule("private-key", r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:[\s\S]{0,20000}?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|(?:\s+[A-Za-z0-9+/=]{16,}(?![^\n]))*)", "private key"),
     _rule("putty-key", r"PuTTY-User-Key-File-[23]:[\s\S]*?Private-MAC: [0-9a-f]+", "putty-user-key"),
     _rule("age-key", r"\bAGE-SECRET-KEY-1[0-9A-Z]{58}\b", "age-secret-key"),
     _rule("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", "eyj"),
@@ -138,6 +138,7 @@ _HARMLESS = re.compile(
     re.IGNORECASE,
 )
 _WORDY = re.compile(r"^[A-Za-z]+(?:[ _/.-][A-Za-z]+)*[.:!?]?$")
+_MARK = "[redacted:"
 _QUOTED_ONLY = ("assignment",)
 _BY_LINE = ("assignment", "flag", "xml", "api-header")
 _LINE_RULES = tuple(rule for rule in RULES if rule.name in _BY_LINE)
@@ -175,7 +176,13 @@ def _apply(rule: Rule, text: str) -> tuple[str, int]:
         if rule.name in _QUOTED_ONLY and found[group] is None:
             group += 1
         secret = found[group]
-        if not secret or "[redacted:" in secret or (rule.placed and not _is_secret(secret, group == 1, rule)):
+        before = found.string[max(0, found.start() - len(_MARK)) : found.start()]
+        if (
+            not secret
+            or _MARK in secret
+            or before == _MARK
+            or (rule.placed and not _is_secret(secret, group == 1, rule))
+        ):
             return found[0]
         count += 1
         start, end = found.start(group) - found.start(), found.end(group) - found.start()
@@ -186,7 +193,7 @@ def _apply(rule: Rule, text: str) -> tuple[str, int]:
 
 def _is_secret(value: str, quoted: bool, rule: Rule) -> bool:
     """Tell whether a value in a secret's place is one: not a mask, a variable, a path, a type or a plain word."""
-    if _HARMLESS.match(value) or "[redacted" in value:
+    if _HARMLESS.match(value):
         return False
     if rule.name in ("url-password", "curl-user", "authorization", "xml", "flag"):
         return True

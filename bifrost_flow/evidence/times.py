@@ -30,7 +30,7 @@ FORMS = tuple(
         rf"(?:[A-Z][a-z]{{2}},? )?(?P<d>\d{{1,2}})[ -]{_MON}[ -](?P<y>\d{{4}}) {_TIME}{_ZONE}",
         rf"(?:[A-Z][a-z]{{2}},? )?{_MON} +(?P<d>\d{{1,2}}),? (?P<y>\d{{4}}),? {_TIME}(?: (?P<ap>[AP]M))?{_ZONE}",
         rf"(?:[A-Z][a-z]{{2}},? )?{_MON} +(?P<d>\d{{1,2}}) {_TIME}{_ZONE}",
-        rf"(?P<y>20\d\d)(?P<mo>\d\d)(?P<d>\d\d)[-T ]{_TIME}{_ZONE}",
+        rf"(?:^[IWEFDC])?(?P<y>20\d\d)(?P<mo>\d\d)(?P<d>\d\d)[-T ]{_TIME}{_ZONE}",
         r"(?P<y>20\d\d)(?P<mo>\d\d)(?P<d>\d\d)[-T ]?(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?(?P<z>Z)?(?!\d)",
         rf"(?P<mo>\d\d)/(?P<d>\d\d)/(?P<y>20\d\d)[ ,T]+{_TIME}(?: (?P<ap>[AP]M))?{_ZONE}",
         rf"(?P<y2>\d\d)/(?P<mo>\d\d)/(?P<d>\d\d) {_TIME}",

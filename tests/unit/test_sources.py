@@ -1,4 +1,4 @@
-"""Finding and reading of sources: what is a log, what is a problem, and that bad input stays its own trouble."""
+"""Finding and reading of sources: what is a log, what is a problem, and that trouble stays with its file."""
 
 import bz2
 import gzip

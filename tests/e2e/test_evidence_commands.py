@@ -1,0 +1,96 @@
+"""`extract`, `events` and `filter` through the installed console script: shapes, exit codes, quiet output."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("bifrost-flow")
+LOGS = Path(__file__).parents[1] / "data" / "logs"
+LOG = LOGS / "travis" / "alacritty-rust-564527447.log"
+
+
+def call(*arguments: str | Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([PROGRAM, *map(str, arguments)], input=stdin, capture_output=True, check=False)
+
+
+def objects(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+
+def test_extract_prints_one_object_a_chunk() -> None:
+    """The keys are those that other programs rely on, the path is as given, and the budget holds."""
+    done = call("extract", LOG, "--budget-tokens", "500", "--format", "jsonl")
+    chunks = objects(done)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert set(chunks[0]) == {
+        "path", "rank", "lines", "line_start", "line_end", "severity", "category", "score", "fingerprint", "tokens",
+        "text",
+    }  # fmt: skip
+    assert {chunk["path"] for chunk in chunks} == {str(LOG)}
+    assert [chunk["rank"] for chunk in chunks] == list(range(1, len(chunks) + 1))
+    assert len("\n".join(str(chunk["text"]) for chunk in chunks).encode()) <= 2000
+    assert "E0658" in str(chunks[0]["text"])
+
+
+def test_some_inputs_failing_is_exit_code_3(tmp_path: Path) -> None:
+    """What could be read is printed, what could not is told on standard error, and the code says partial."""
+    (tmp_path / "empty.log").touch()
+    done = call("extract", LOG, tmp_path / "none.log", tmp_path / "empty.log", "--format", "jsonl")
+    assert done.returncode == 3
+    assert objects(done)
+    assert done.stderr.count(b"\n") == 2
+    assert b"none.log" in done.stderr
+    assert b"empty.log" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("extract", LOG, "--format", "xml"),
+        ("extract", LOG, "--budget-tokens", "1"),
+        ("filter", LOG, "--since", "soonish"),
+        ("extract",),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: tuple[str | Path, ...]) -> None:
+    """An option that can't be understood is refused before anything is read."""
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert done.stderr
+
+
+def test_standard_input_is_a_log() -> None:
+    """`-` reads what is piped in."""
+    done = call("extract", "-", "--format", "jsonl", stdin=LOG.read_bytes())
+    assert done.returncode == 0
+    assert objects(done)[0]["path"] == "-"
+
+
+def test_events_are_printed_in_order() -> None:
+    """Each event has its lines, UTC time, level, message, template and fingerprint."""
+    done = call("events", LOGS / "github-actions" / "vizro-python-27530380915.log", "--format", "jsonl")
+    events = objects(done)
+    assert done.returncode == 0
+    assert set(events[0]) == {
+        "path", "line_start", "line_end", "timestamp", "severity", "message", "template", "fingerprint",
+    }  # fmt: skip
+    assert str(events[0]["timestamp"]).endswith("Z")
+    starts = [int(str(event["line_start"])) for event in events]
+    assert starts == sorted(starts)
+
+
+def test_filter_keeps_what_was_asked_for(tmp_path: Path) -> None:
+    """Levels and words choose events; counts come as one object when asked."""
+    log = tmp_path / "a.log"
+    log.write_text("2026-01-01 10:00:00 INFO no error\n2026-01-01 10:00:01 ERROR disk full\n  at x\n")
+    assert (
+        call("filter", log, "--severity", "error").stdout.decode()
+        == "2026-01-01 10:00:01 ERROR disk full\n  at x\n"
+    )
+    counts = json.loads(call("filter", log, "--keyword", "no error", "--stats", "--format", "json").stdout)
+    assert (counts["events"], counts["levels"]) == (1, {"info": 1})

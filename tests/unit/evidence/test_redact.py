@@ -1,0 +1,127 @@
+"""Redaction: forty kinds of secrets go, what only looks like them stays."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bifrost_flow.evidence.redact import redact_text
+
+# Made up for this test. Put together from parts, so that no scanner takes this file for a leak.
+ALNUM = "aB3dE6gH9jK2mN5pQ8rS1tU4vW7xY0zA3bC6dE9fG2hJ5kL8mN1pQ4rS7tU0vW3xY6zB9cD2eF5gH8jK1mN4pQ7rS0tU3vW6xY9z"
+HEX = "0123456789abcdef" * 10
+SECRETS = {
+    "aws key id": "AK" + "IA" + "QWERTYUIOP234567",
+    "aws secret": "aws_secret_access_key = " + ALNUM[:40],
+    "google key": "AI" + "za" + ALNUM[:35],
+    "google oauth": "ya29" + "." + ALNUM[:60],
+    "google client": "GOC" + "SPX-" + ALNUM[:28],
+    "azure storage": "DefaultEndpointsProtocol=https;AccountKey=" + ALNUM[:86] + "==",
+    "azure sas": "https://x.blob.example.net/c?sv=2020&sig=" + ALNUM[:43] + "%3D",
+    "azure client": ALNUM[:3] + "8Q~" + ALNUM[:34],
+    "github": "gh" + "p_" + ALNUM[:36],
+    "github app": "gh" + "s_" + ALNUM[:36],
+    "github fine": "github" + "_pat_" + ALNUM[:60],
+    "gitlab": "gl" + "pat-" + ALNUM[:20],
+    "gitlab ci": "gl" + "cbt-" + ALNUM[:22],
+    "slack bot": "xo" + "xb-123456789012-" + ALNUM[:24],
+    "slack hook": "https://hooks.slack.com/services/" + "T0000/B0000/" + ALNUM[:24],
+    "stripe": "sk_" + "live_" + ALNUM[:24],
+    "square": "sq0" + "atp-" + ALNUM[:22],
+    "shopify": "shp" + "at_" + HEX[:32],
+    "openai": "sk-" + "proj-" + ALNUM[:48],
+    "anthropic": "sk-" + "ant-api03-" + ALNUM[:60],
+    "hugging face": "hf" + "_" + ALNUM[:34],
+    "npm": "np" + "m_" + ALNUM[:36],
+    "npmrc": "//registry.example/:_auth" + "Token=" + ALNUM[:30],
+    "pypi": "py" + "pi-" + ALNUM[:80],
+    "rubygems": "ruby" + "gems_" + HEX[:48],
+    "docker": "dckr" + "_pat_" + ALNUM[:27],
+    "digitalocean": "dop" + "_v1_" + HEX[:64],
+    "vault": "hv" + "s." + ALNUM[:24],
+    "terraform": ALNUM[:14] + ".atlas" + "v1." + ALNUM[:67],
+    "doppler": "dp" + ".pt." + ALNUM[:43],
+    "databricks": "da" + "pi" + HEX[:32],
+    "grafana": "gl" + "sa_" + ALNUM[:32] + "_" + HEX[:8],
+    "new relic": "NR" + "AK-" + ALNUM[:27].upper(),
+    "sentry": "sn" + "trys_" + ALNUM[:60],
+    "sendgrid": "S" + "G." + ALNUM[:22] + "." + ALNUM[:43],
+    "mailgun": "ke" + "y-" + HEX[:32],
+    "mailchimp": HEX[:32] + "-us" + "12",
+    "twilio": "S" + "K" + HEX[:32],
+    "telegram": "123456789:A" + "A" + ALNUM[:33],
+    "atlassian": "AT" + "ATT" + ALNUM[:40],
+    "linear": "lin" + "_api_" + ALNUM[:40],
+    "buildkite": "bk" + "ua_" + HEX[:40],
+    "jwt": "ey" + "JhbGciOiJIUzI1NiJ9.ey" + "JzdWIiOiIxMjM0NTY3ODkwIn0." + ALNUM[:43],
+    "private key": "-----BEGIN RSA PRIVATE" + " KEY-----\n" + ALNUM[:64] + "\n-----END RSA PRIVATE KEY-----",
+    "openssh key": "-----BEGIN OPENSSH PRIVATE" + " KEY-----\n" + ALNUM[:64] + "\n" + ALNUM[:64],
+    "basic in url": "https://deploy:" + ALNUM[:12] + "@git.example.com/x.git",
+    "connection": "postgres://app:" + ALNUM[:16] + "@db.example.com:5432/app",
+    "redis": "redis://:" + ALNUM[:16] + "@cache.example.com:6379/0",
+    "basic header": "Authorization: Basic " + ALNUM[:32],
+    "bearer": "authorization: Bearer " + ALNUM[:40],
+    "key value": "DB_PASSWORD=" + ALNUM[:14],
+    "json": '{"user": "a", "password": "' + ALNUM[:12] + '"}',
+    "yaml": "client_secret: " + ALNUM[:30],
+    "flag": "login --password " + ALNUM[:14] + " --force",
+    "curl": "curl -u admin:" + ALNUM[:12] + " https://example.com",
+    "api header": "X-Api-Key: " + ALNUM[:32],
+    "cookie": "Set-Cookie: session=" + ALNUM[:40],
+    "xml": "<password>" + ALNUM[:12] + "</password>",
+}  # fmt: skip
+HARMLESS = [
+    "password authentication failed for user postgres",
+    "token: string | undefined",
+    "Unexpected token < in JSON at position 0",
+    "  secret: ${{ secrets.DEPLOY_KEY }}",
+    "GITHUB_TOKEN: ***",
+    "export API_KEY=$API_KEY",
+    "--- PASS: TestLogin/with_key (0.00s)",
+    "error: key 'abc' not found in map",
+    "commit 3f786850e387550fdab836ed7e6dc881de23001b",
+    "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "password: required",
+    "/etc/ssl/private/key.pem: Permission denied",
+    "https://example.com/login?next=/home",
+    "monkey = 12345678",
+    "Fetching https://registry.example.com:443/package",
+]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_goes(name: str) -> None:
+    """Nothing of a secret of each kind is left but its placeholder."""
+    text = SECRETS[name]
+    redacted, count = redact_text(f"step 3: {text}\nnext line")
+    assert count >= 1
+    assert "[redacted:" in redacted
+    assert ALNUM[:12] not in redacted
+    assert HEX[:30] not in redacted
+    assert redacted.endswith("\nnext line")
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_is_no_secret_stays(text: str) -> None:
+    """Words about secrets, variables, masks, hashes and paths are left alone."""
+    assert redact_text(text) == (text, 0)
+
+
+def test_the_same_secret_has_the_same_placeholder() -> None:
+    """Two places of one secret can be seen to be the same, and of two secrets not to be."""
+    one, other = "token=" + ALNUM[:20], "token=" + ALNUM[20:40]
+    assert redact_text(one) == redact_text(one)
+    assert redact_text(one)[0] != redact_text(other)[0]
+
+
+@given(st.text(max_size=400))
+def test_lines_stay_lines(text: str) -> None:
+    """Redaction never changes how many lines a text has: they are numbered."""
+    assert redact_text(text)[0].count("\n") == text.count("\n")
+
+
+def test_a_key_over_lines_leaves_as_many_lines() -> None:
+    """A private key of many lines is taken out whole and its lines stay, empty."""
+    text = "a\n" + SECRETS["private key"] + "\nb"
+    redacted, _ = redact_text(text)
+    assert redacted.count("\n") == text.count("\n")
+    assert redacted.startswith("a\n[redacted:private-key:")
