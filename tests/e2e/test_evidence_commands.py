@@ -27,8 +27,8 @@ def test_extract_prints_one_object_a_chunk() -> None:
     assert done.returncode == 0
     assert done.stderr == b""
     assert set(chunks[0]) == {
-        "path", "rank", "lines", "line_start", "line_end", "severity", "category", "score", "fingerprint", "tokens",
-        "text",
+        "path", "rank", "lines", "line_start", "line_end", "severity", "category", "score", "fingerprint",
+        "tokens", "text",
     }  # fmt: skip
     assert {chunk["path"] for chunk in chunks} == {str(LOG)}
     assert [chunk["rank"] for chunk in chunks] == list(range(1, len(chunks) + 1))

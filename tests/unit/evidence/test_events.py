@@ -160,5 +160,5 @@ def test_statistics_count_what_was_kept() -> None:
     summary = counts.summarise()
     assert (summary["events"], summary["lines"]) == (3, 4)
     assert summary["levels"] == {"info": 1, "warning": 1, "error": 1}
-    assert summary["busiest_minutes"] == {minute: 1 for minute in counts.minutes}
+    assert summary["busiest_minutes"] == dict.fromkeys(counts.minutes, 1)
     assert "2026-11-23T11:30Z" in counts.minutes
