@@ -86,6 +86,12 @@ class _HashingReader:
         self.count += len(block)
         return block
 
+    def readline(self, size: int = -1) -> bytes:
+        line = self._stream.readline(size)
+        self._hash.update(line)
+        self.count += len(line)
+        return line
+
     def readable(self) -> bool:
         return True
 
@@ -164,6 +170,9 @@ def _guard(
     while True:
         try:
             piece = read(piece_bytes)
+            if facts.format == "plain" and not piece.endswith(b"\n"):
+                # Ending where a line ends saves copying the rest over to the next block.
+                piece += raw.readline(MAX_LINE_BYTES)
         except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError, ValueError) as error:
             # An OSError with a number is the disk's; without one it is the unpacker's.
             failed = isinstance(error, OSError) and error.errno is not None
@@ -237,6 +246,10 @@ def _split_blocks(pieces: Iterator[bytes], block_bytes: int, max_line_bytes: int
         if size < block_bytes:
             continue
         block = b"".join(held) if len(held) > 1 else piece
+        if block.endswith(b"\n"):
+            yield block
+            held, size = [], 0
+            continue
         end = block.rfind(b"\n") + 1
         rest = block[end:]
         if len(rest) > block_bytes // 2:

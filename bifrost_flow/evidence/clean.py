@@ -16,11 +16,15 @@ ESCAPES = (
     "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 )
 # What a line must hold to need more than its prefix taken off.
-CONTROLS = "[\x00-\x08\x0b-\x1f\x7f]"
+# Three bytes, no more: that many are searched for at the speed of memory.
+CONTROLS = "[\x1b\r\x08]"
 _ISO = r"20[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?: ?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?"
 PREFIX = rf"^\x{{feff}}?(?:[a-z]+ login: )?(?:<[0-9]+>)?(?:\[ *[0-9]+\.[0-9]{{4,6}}\](?:\[ *[TC][0-9]+ ?\])? ?|\[{_ISO}\] ?|{_ISO}(?: [0-9]{{2}}[OE]\+? ?| \| | - |[ \t]|$)|\[[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:[.,][0-9]+)?\] ?)?"
 # What `gh run view --log` prints: job, step and time, separated by tabs.
 TABBED = rf"^[^\t]+\t[^\t]+\t\x{{feff}}?{_ISO} ?"
+
+# What GitHub Actions and container runtimes put before every line, in one width throughout a log.
+FIXED = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,9}Z ")
 
 _escapes = re.compile(ESCAPES)
 # Escapes that some tool has already spelled out.

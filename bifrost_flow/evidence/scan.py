@@ -93,9 +93,15 @@ def is_utf8(block: bytes) -> bool:
     return True
 
 
-def split_lines(block: bytes, max_line_bytes: int) -> tuple[pl.Series, bool]:
-    """Return the lines of a block, each cut at `max_line_bytes`, and whether all was valid UTF-8."""
+def split_lines(block: bytes, max_line_bytes: int, *, trusted: bool = True) -> tuple[pl.Series, bool]:
+    """Return the lines of a block, each cut at `max_line_bytes`, and whether all was valid UTF-8.
+
+    A block that isn't `trusted` is mended before it is tried.
+    """
     valid = True
+    if not trusted:
+        mended = mend_utf8(block)
+        valid, block = mended == block, mended
     try:
         lines = pl.scan_lines(block).collect()["line"]
     except pl.exceptions.ComputeError:
@@ -107,25 +113,34 @@ def split_lines(block: bytes, max_line_bytes: int) -> tuple[pl.Series, bool]:
     return lines, valid
 
 
-def _prepare(block: bytes, max_line_bytes: int) -> _Prepared:
-    lines, valid = split_lines(block, max_line_bytes)
-    return _Prepared(lines, score.find_candidates(lines), valid)
+class _Preparer:
+    """Prepares blocks; a file with invalid bytes in one block most likely has some in the next."""
+
+    def __init__(self, max_line_bytes: int) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._trusted = True
+
+    def __call__(self, block: bytes) -> _Prepared:
+        lines, valid = split_lines(block, self._max_line_bytes, trusted=self._trusted)
+        self._trusted = self._trusted and valid
+        return _Prepared(lines, score.find_candidates(lines), valid)
 
 
 def _prepare_ahead(blocks: Iterable[bytes], max_line_bytes: int) -> Iterator[_Prepared]:
     """Prepare blocks on threads while earlier ones are judged; at most `WORKERS` + 1 are held at once."""
     blocks = iter(blocks)
+    prepare = _Preparer(max_line_bytes)
     first, second = next(blocks, None), next(blocks, None)
     if first is None:
         return
     if second is None:
-        yield _prepare(first, max_line_bytes)
+        yield prepare(first)
         return
     with ThreadPoolExecutor(WORKERS) as pool:
-        waiting = deque(pool.submit(_prepare, block, max_line_bytes) for block in (first, second))
+        waiting = deque(pool.submit(prepare, block) for block in (first, second))
         del first, second
         for block in blocks:
-            waiting.append(pool.submit(_prepare, block, max_line_bytes))
+            waiting.append(pool.submit(prepare, block))
             yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from bifrost_flow.evidence import anchors
+from bifrost_flow.evidence import anchors, clean
 from bifrost_flow.evidence.clean import CONTROLS, TABBED, clean_column, strip_prefix
 
 ECHO_WEIGHT = 16.0
+TEMPLATE_CHARS = 200  # what differs further on is taken for the same
 MAX_TEMPLATES = 1_000_000
 KINDS = {"none": 0, "echo": 1, **{shape.name: k for k, shape in enumerate(anchors.SHAPES, start=2)}}
 KIND_NAMES = {number: name for name, number in KINDS.items()}
@@ -45,11 +46,25 @@ def find_candidates(lines: pl.Series) -> pl.DataFrame:
     if control.any():
         # Taking escapes out is the dearest step: done on the lines alone that have some.
         others = found.filter(control).with_columns(clean_column(pl.col("text"), tabbed=tabbed))
-        plain = found.filter(~control).with_columns(strip_prefix(pl.col("text"), tabbed=tabbed))
+        plain = _strip_prefixes(found.filter(~control), tabbed=tabbed)
         found = pl.concat([plain, others]).sort("row")
     else:
-        found = found.with_columns(strip_prefix(pl.col("text"), tabbed=tabbed))
-    return found.with_columns(template=pl.col("text").str.replace_all("[0-9]+", "0").hash())
+        found = _strip_prefixes(found, tabbed=tabbed)
+    return found.with_columns(
+        template=pl.col("text").str.slice(0, TEMPLATE_CHARS).str.replace_all("[0-9]", "").hash()
+    )
+
+
+def _strip_prefixes(found: pl.DataFrame, *, tabbed: bool) -> pl.DataFrame:
+    """Take time and CI prefix off `text`: by its width where all lines have the same, else by pattern."""
+    texts = found["text"]
+    fixed = clean.FIXED.match(texts[0]) if len(texts) else None
+    if fixed:
+        width = fixed.end()
+        ends = texts.str.slice(width - 2, 2) == "Z "
+        if (ends & texts.str.starts_with("20")).all():
+            return found.with_columns(texts.str.slice(width).str.strip_chars_end())
+    return found.with_columns(strip_prefix(pl.col("text"), tabbed=tabbed))
 
 
 def judge_texts() -> tuple[pl.Expr, pl.Expr]:
