@@ -33,6 +33,8 @@ _REDIS = {".": "debug", "-": "info", "*": "info", "#": "warning"}
 _KEY = re.compile(
     r"\b(?:level|lvl|severity|loglevel|log_level|levelname)[\"']?[=:]\s*[\"']?([A-Za-z]+)", re.I
 )
+# ArcSight's common event format: the seventh field, a word or 0 to 10.
+_CEF = re.compile(r"\bCEF:\d\|(?:[^|]*\|){5}([^|]+)\|")
 _PRI = re.compile(r"^<(\d{1,3})>")
 _BRACKET = re.compile(r"[\[(<|](?:[\w.-]{1,30}:)?\s*([A-Za-z]{2,13}\d?)\s*[\])>|:,]|\[([A-Za-z]+) ")
 _UPPER = re.compile(
@@ -57,6 +59,8 @@ def find_level(line: str, after: str) -> str | None:
     head = line[:300]
     if found := _KEY.search(head):
         return NAMES.get(found[1].lower())
+    if (found := _CEF.search(line)) and (level := _read_cef(found[1].strip())):
+        return level
     before = line[: len(line) - len(after)]
     for text in (after[:160], before):
         if text is after[:160] and (found := _LETTER.match(text)):
@@ -77,3 +81,11 @@ def find_level(line: str, after: str) -> str | None:
     if found := _ACCESS.search(line):
         return "info" if int(found[1] or found[2]) < 400 else "error"
     return None
+
+
+def _read_cef(value: str) -> str | None:
+    if value.isdigit():
+        return ("info", "warning", "error", "critical")[min(3, int(value) // 3)] if int(value) <= 10 else None
+    return {"low": "info", "medium": "warning", "high": "error", "very-high": "critical"}.get(
+        value.lower(), NAMES.get(value.lower())
+    )
