@@ -82,12 +82,19 @@ class BedrockSettings(Section):
     region: str | None = _described("bedrock.region")
     model: str | None = _described("bedrock.model")
     profile: str | None = _described("bedrock.profile")
+    endpoint_url: Url | None = _described("bedrock.endpoint_url")
+    timeout: float = _described("bedrock.timeout", 120.0, gt=0)
+    max_retries: int = _described("bedrock.max_retries", 3, ge=0)
+    context_tokens: int | None = _described("bedrock.context_tokens", ge=512)
 
 
 class OpenAISettings(Section):
     base_url: Url | None = _described("openai.base_url")
     model: str | None = _described("openai.model")
     api_key: SecretStr | None = _described("openai.api_key")
+    timeout: float = _described("openai.timeout", 120.0, gt=0)
+    max_retries: int = _described("openai.max_retries", 3, ge=0)
+    context_tokens: int | None = _described("openai.context_tokens", ge=512)
 
 
 class LogSettings(Section):

@@ -35,9 +35,12 @@ def nest_keys(values: Mapping[str, object]) -> dict[str, object]:
 
 def find_nearest(name: str, known: Collection[str]) -> str:
     """Return a sentence with the known name most like `name`, or all of them where none is like it."""
+    # Of sections with a key of this name, the first declared is meant.
+    tails = {each.rpartition(".")[2]: each for each in reversed([*known])}
+    if name in tails:
+        return t("settings_error.nearest", name=tails[name])
     if near := difflib.get_close_matches(name, known, n=1, cutoff=0.6):
         return t("settings_error.nearest", name=near[0])
-    tails = {each.rpartition(".")[2]: each for each in known}
     if near := difflib.get_close_matches(name.rpartition(".")[2], tails, n=1, cutoff=0.75):
         return t("settings_error.nearest", name=tails[near[0]])
     return t("settings_error.known")
@@ -124,7 +127,7 @@ def _flatten(
         for key, each in found.items():
             if key not in known:
                 where = f"{path}:{lines.get(key, 1)}"
-                hint = find_nearest(key, {*known, *sections} if "." not in key else known)
+                hint = find_nearest(key, [*known, *sections] if "." not in key else known)
                 raise SettingsError(t("settings_error.unknown", where=where, key=key, hint=hint))
             values[key] = each
     return values

@@ -34,11 +34,17 @@ from bifrost_flow.records import (
     new_run_id,
 )
 from bifrost_flow.render import FORMATS, find_format, render_report
-from bifrost_flow.settings import Settings, masked_settings
+from bifrost_flow.settings import (
+    BedrockSettings,
+    OllamaSettings,
+    OpenAISettings,
+    Settings,
+    masked_settings,
+)
 from bifrost_flow.status import assign_statuses
 from bifrost_flow.summary import Summary, summarise
 from connectors.journal import Journal, fold_orphans
-from connectors.models.choose import choose_provider
+from connectors.models.choose import ModelSettings, choose_provider
 from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
@@ -134,7 +140,7 @@ class Job:
             concurrency=fanout.concurrency,
             semaphore=asyncio.Semaphore(fanout.concurrency),
             circuit=Circuit(),
-            retry=RetryPolicy(max_retries=self.settings.ollama.max_retries),
+            retry=RetryPolicy(max_retries=pick_section(self.settings).max_retries),
         )
         progress().start_stage("analyse", len(cached.misses))
         batches = split_batches(cached.misses, concurrency=fanout.concurrency)
@@ -321,16 +327,37 @@ def open_warehouse(settings: Settings, *, create: bool) -> Warehouse | None:
 def start_choosing(settings: Settings) -> "Future[tuple[Provider, str]]":
     """Ask beside the reading who will answer: a server that is down takes half a second to say so."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="choose")
-    future = pool.submit(
-        choose_provider,
-        settings.provider,
-        ollama_url=settings.ollama.url,
-        ollama_model=settings.model or settings.ollama.model,
-        timeout_s=settings.ollama.timeout,
-        context_tokens=settings.ollama.context_tokens,
-    )
+    future = pool.submit(choose_provider, settings.provider, list_model_settings(settings))
     pool.shutdown(wait=False)
     return future
+
+
+def list_model_settings(settings: Settings) -> ModelSettings:
+    """Return what the connectors need to know of `settings`; `model` goes before each provider's own."""
+    section, key = pick_section(settings), settings.openai.api_key
+    return ModelSettings(
+        ollama_url=settings.ollama.url,
+        ollama_model=settings.model or settings.ollama.model,
+        openai_base_url=settings.openai.base_url,
+        openai_model=settings.model or settings.openai.model,
+        openai_api_key=key.get_secret_value() if key else None,
+        bedrock_model=settings.model or settings.bedrock.model,
+        bedrock_region=settings.bedrock.region,
+        bedrock_profile=settings.bedrock.profile,
+        bedrock_endpoint_url=settings.bedrock.endpoint_url,
+        timeout_s=section.timeout,
+        context_tokens=section.context_tokens,
+    )
+
+
+def pick_section(settings: Settings) -> OllamaSettings | OpenAISettings | BedrockSettings:
+    """Return the settings of the provider that is named; `auto` can only mean Ollama."""
+    match settings.provider:
+        case "openai":
+            return settings.openai
+        case "bedrock":
+            return settings.bedrock
+    return settings.ollama
 
 
 def describe_failed_run(run_id: str, project: str, source: str, started_at: datetime) -> Run:

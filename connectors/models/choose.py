@@ -1,7 +1,7 @@
 """Which provider answers: the one that is named, or the best that is there."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -10,6 +10,8 @@ from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
 from connectors.models.http import hide_password, is_loopback
 from connectors.models.ollama import DEFAULT_CONTEXT_TOKENS, DEFAULT_URL, OllamaProvider
+from connectors.models.openai import OpenAIProvider
+from connectors.models.openai_probe import probe_openai
 from connectors.models.protocol import Provider
 from connectors.models.rules import RulesProvider
 
@@ -24,10 +26,17 @@ _EMBEDDING_FAMILIES = ("bert", "nomic-bert")
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """What the settings say about models, as plain values."""
+    """What the settings say about models, as plain values; of each provider what its section says."""
 
     ollama_url: str = DEFAULT_URL
     ollama_model: str | None = None
+    openai_base_url: str | None = None
+    openai_model: str | None = None
+    openai_api_key: str | None = field(default=None, repr=False)
+    bedrock_model: str | None = None
+    bedrock_region: str | None = None
+    bedrock_profile: str | None = None
+    bedrock_endpoint_url: str | None = None
     timeout_s: float = 120.0
     context_tokens: int | None = None  # None: what the model has, within MAX_CONTEXT_TOKENS
 
@@ -40,26 +49,18 @@ class OllamaState:
     models: tuple[str, ...] = ()
 
 
-def choose_provider(
-    name: str,
-    *,
-    ollama_url: str = DEFAULT_URL,
-    ollama_model: str | None = None,
-    timeout_s: float = 120.0,
-    context_tokens: int | None = None,
-) -> tuple[Provider, str]:
+def choose_provider(name: str, settings: ModelSettings | None = None) -> tuple[Provider, str]:
     """Return the provider `name`, and a sentence that says which one it is and how to get more.
 
     `auto` takes Ollama where one answers and has the model that is named (any, if none is), else `rules`: it
-    never fails for want of a model. No address but `ollama_url` is asked.
+    never fails for want of a model. No address but the chosen provider's is asked.
 
     Raises:
-        SettingsError: there is no such provider, or Ollama is named and no model can be found.
+        SettingsError: there is no such provider, or what it needs is not set and can't be found.
     """
     if name not in _PROVIDERS:
         raise SettingsError(t("model.provider_unknown", name=repr(name), known=", ".join(_PROVIDERS)))
-    settings = ModelSettings(ollama_url.rstrip("/"), ollama_model or None, timeout_s, context_tokens)
-    return _PROVIDERS[name](settings)
+    return _PROVIDERS[name](settings or ModelSettings())
 
 
 def probe_ollama(url: str) -> OllamaState:
@@ -87,10 +88,10 @@ def _find_model(wanted: str | None, models: tuple[str, ...]) -> str | None:
     return next((name for name in (wanted, f"{wanted}:latest") if name in models), None)
 
 
-def _open_ollama(settings: ModelSettings, model: str) -> Provider:
-    window, thinks = _show_model(settings.ollama_url, model)
+def _open_ollama(settings: ModelSettings, url: str, model: str) -> Provider:
+    window, thinks = _show_model(url, model)
     return OllamaProvider(
-        settings.ollama_url,
+        url,
         model,
         timeout_s=settings.timeout_s,
         context_tokens=settings.context_tokens or min(window, MAX_CONTEXT_TOKENS),
@@ -119,11 +120,13 @@ def _choose_rules(settings: ModelSettings) -> tuple[Provider, str]:
 
 
 def _choose_ollama(settings: ModelSettings) -> tuple[Provider, str]:
-    url = settings.ollama_url
+    url = settings.ollama_url.rstrip("/")
     state = probe_ollama(url)
-    model = _find_model(settings.ollama_model, state.models)
+    model = _find_model(settings.ollama_model or None, state.models)
     if model is not None:
-        return _open_ollama(settings, model), t("model.ollama_chosen", url=hide_password(url), model=model)
+        return _open_ollama(settings, url, model), t(
+            "model.ollama_chosen", url=hide_password(url), model=model
+        )
     if settings.ollama_model is None:
         raise SettingsError(t("model.ollama_name_a_model", url=hide_password(url), suggested=SUGGESTED_MODEL))
     # Its calls will fail, the run won't; the server may also be back by then.
@@ -138,11 +141,13 @@ def _choose_ollama(settings: ModelSettings) -> tuple[Provider, str]:
 
 
 def _choose_automatically(settings: ModelSettings) -> tuple[Provider, str]:
-    url = settings.ollama_url
+    url = settings.ollama_url.rstrip("/")
     state = probe_ollama(url)
-    model = _find_model(settings.ollama_model, state.models)
+    model = _find_model(settings.ollama_model or None, state.models)
     if model is not None:
-        return _open_ollama(settings, model), t("model.ollama_chosen", url=hide_password(url), model=model)
+        return _open_ollama(settings, url, model), t(
+            "model.ollama_chosen", url=hide_password(url), model=model
+        )
     if not state.answers:
         return RulesProvider(), t("model.rules_chosen", url=hide_password(url))
     if settings.ollama_model is not None:
@@ -152,20 +157,64 @@ def _choose_automatically(settings: ModelSettings) -> tuple[Provider, str]:
     return RulesProvider(), t("model.rules_no_models", url=hide_password(url), suggested=SUGGESTED_MODEL)
 
 
-def _refuse(name: str) -> Callable[[ModelSettings], tuple[Provider, str]]:
-    def choose(settings: ModelSettings) -> tuple[Provider, str]:
-        known = ", ".join(key for key in _PROVIDERS if key not in _LATER)
-        raise SettingsError(t("model.provider_later", name=name, known=known))
+def _choose_openai(settings: ModelSettings) -> tuple[Provider, str]:
+    if not settings.openai_base_url:
+        raise SettingsError(t("model.openai_no_url"))
+    url = settings.openai_base_url.rstrip("/")
+    api_key = (settings.openai_api_key or "").strip() or None
+    if api_key and not (api_key.isascii() and api_key.isprintable()):
+        raise SettingsError(t("model.openai_bad_key"))
+    state = probe_openai(
+        url, api_key, timeout_s=_PROBE_TIMEOUT_S if is_loopback(url) else _REMOTE_PROBE_TIMEOUT_S
+    )
+    # A server of one's own serves one model; where there are more, one of them has to be named.
+    model = settings.openai_model or (next(iter(state.windows)) if len(state.windows) == 1 else None)
+    shown = hide_password(url)
+    if model is None:
+        raise SettingsError(
+            t("model.openai_name_a_model", url=shown, models=", ".join(state.windows) or state.reason or "–")
+        )
+    window = min(state.windows.get(model) or MAX_CONTEXT_TOKENS, MAX_CONTEXT_TOKENS)
+    provider = OpenAIProvider(
+        url,
+        model,
+        api_key=api_key,
+        timeout_s=settings.timeout_s,
+        context_tokens=settings.context_tokens or window,
+    )
+    # Not every gateway lists its models, so one that it does not list is asked all the same.
+    key = "model.openai_silent" if state.reason else "model.openai_chosen"
+    return provider, t(key, url=shown, model=model, reason=state.reason)
 
-    return choose
 
+def _choose_bedrock(settings: ModelSettings) -> tuple[Provider, str]:
+    if not settings.bedrock_model:
+        raise SettingsError(t("model.bedrock_name_a_model"))
+    # Late: botocore costs 0.2 s.
+    from connectors.models.aws import open_client
+    from connectors.models.bedrock import BedrockProvider
 
-_LATER = ("openai", "bedrock")
+    client = open_client(
+        region=settings.bedrock_region or None,
+        profile=settings.bedrock_profile or None,
+        endpoint_url=settings.bedrock_endpoint_url or None,
+        timeout_s=settings.timeout_s,
+    )
+    provider = BedrockProvider(
+        client,
+        settings.bedrock_model,
+        endpoint_url=settings.bedrock_endpoint_url or "",
+        timeout_s=settings.timeout_s,
+        context_tokens=settings.context_tokens or MAX_CONTEXT_TOKENS,
+    )
+    return provider, t("model.bedrock_chosen", model=settings.bedrock_model, region=client.meta.region_name)
+
 
 # A provider joins by its entry here.
 _PROVIDERS: dict[str, Callable[[ModelSettings], tuple[Provider, str]]] = {
     "auto": _choose_automatically,
     "rules": _choose_rules,
     "ollama": _choose_ollama,
-    **{name: _refuse(name) for name in _LATER},
+    "openai": _choose_openai,
+    "bedrock": _choose_bedrock,
 }

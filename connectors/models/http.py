@@ -5,9 +5,10 @@ import email.utils
 import ipaddress
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -37,7 +38,35 @@ def hide_password(url: str) -> str:
     return _USER.sub("//", url)
 
 
-def open_client(base_url: str, timeout_s: float) -> httpx.AsyncClient:
+class LoopClients:
+    """A client for each event loop: batches may run in loops of their own, and connections can't cross over.
+
+    Args:
+        headers: sent with each request; an Authorization among them goes before a password in `base_url`.
+    """
+
+    def __init__(self, base_url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None) -> None:
+        self._base_url = base_url
+        self._timeout_s = timeout_s
+        self._headers = headers
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+
+    def open(self) -> httpx.AsyncClient:
+        """Return the client of the running loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            self._clients[loop] = open_client(self._base_url, self._timeout_s, headers=self._headers)
+        return self._clients[loop]
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop; each loop that asked has to."""
+        if client := self._clients.pop(asyncio.get_running_loop(), None):
+            await client.aclose()
+
+
+def open_client(
+    base_url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None
+) -> httpx.AsyncClient:
     """Return a client for the model server at `base_url`; close it in the loop that used it.
 
     httpx's own pool walks all its connections for each request, which costs 18 to 30 ms of CPU a request at
@@ -55,9 +84,10 @@ def open_client(base_url: str, timeout_s: float) -> httpx.AsyncClient:
     timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S))
     url = httpx.URL(base_url)
     # The transport refuses an address that holds a password beside the header made of it.
-    auth = (url.username, url.password) if url.username else None
+    auth = (url.username, url.password) if url.username and "Authorization" not in (headers or {}) else None
     return httpx.AsyncClient(
         base_url=hide_password(base_url),
+        headers=headers,
         auth=auth,
         timeout=timeout,
         transport=transport,
@@ -66,23 +96,26 @@ def open_client(base_url: str, timeout_s: float) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def translate_errors(server: str, timeout_s: float | None) -> AsyncGenerator[None]:
+async def translate_errors(
+    server: str, timeout_s: float | None, *, setting: str = "ollama.timeout"
+) -> AsyncGenerator[None]:
     """Bound what is inside by `timeout_s` seconds, and turn errors of transport into `ModelUnavailable`.
 
     Args:
         server: name and address of the server, for messages.
         timeout_s: for all of it; None for a stream, where each read has its own limit.
+        setting: the one that lengthens the limit.
     """
     try:
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError as error:
-        raise ModelUnavailable(t("model.timed_out", server=server)) from error
+        raise ModelUnavailable(t("model.timed_out", server=server, setting=setting)) from error
     except httpx.TransportError as error:
-        raise _translate(server, error) from error
+        raise _translate(server, error, setting) from error
 
 
-def _translate(server: str, error: httpx.TransportError) -> ModelUnavailable:
+def _translate(server: str, error: httpx.TransportError, setting: str) -> ModelUnavailable:
     import aiohttp
 
     # The transport calls every trouble with a connection a time-out to connect; its cause says what it was.
@@ -90,10 +123,10 @@ def _translate(server: str, error: httpx.TransportError) -> ModelUnavailable:
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             return ModelUnavailable(t("model.no_answer", server=server), unreachable=True)
         case TimeoutError():
-            return ModelUnavailable(t("model.timed_out", server=server))
+            return ModelUnavailable(t("model.timed_out", server=server, setting=setting))
         case aiohttp.ServerDisconnectedError():
             return ModelUnavailable(t("model.closed", server=server))
-    return ModelUnavailable(t("model.broke_off", server=server, detail=_shorten(str(error))))
+    return ModelUnavailable(t("model.broke_off", server=server, detail=shorten(str(error))))
 
 
 def check_status(server: str, response: httpx.Response, body: bytes) -> None:
@@ -118,11 +151,11 @@ def read_error(body: bytes) -> str:
     try:
         value = json.loads(text)
     except ValueError:
-        return _shorten(text)
+        return shorten(text)
     error = value.get("error", value) if isinstance(value, dict) else value
     if isinstance(error, dict):
         error = error.get("message", error)
-    return _shorten(error if isinstance(error, str) else json.dumps(error))
+    return shorten(error if isinstance(error, str) else json.dumps(error))
 
 
 def parse_retry_after(value: str | None) -> float | None:
@@ -142,6 +175,12 @@ def parse_retry_after(value: str | None) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _shorten(text: str) -> str:
+def encodable(text: str) -> str:
+    """Return `text` without lone surrogates, which JSON in UTF-8 can't carry."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def shorten(text: str) -> str:
+    """Return a server's words in one line of bounded length that can't steer a terminal."""
     text = " ".join(clean_text(text).split())
     return text if len(text) <= _MAX_DETAIL_CHARS else text[: _MAX_DETAIL_CHARS - 1] + "…"

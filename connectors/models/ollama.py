@@ -3,30 +3,28 @@
 Protocol: https://github.com/ollama/ollama/blob/main/docs/api.md
 """
 
-import asyncio
 import json
-import re
 from collections.abc import AsyncIterator
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import httpx
 
 from bifrost_flow.errors import ModelRefused, ModelUnavailable
-from bifrost_flow.excerpt import estimate_tokens
 from bifrost_flow.language import t
-from connectors.models.http import check_status, hide_password, open_client, read_error, translate_errors
+from connectors.models.http import (
+    LoopClients,
+    check_status,
+    encodable,
+    hide_password,
+    read_error,
+    translate_errors,
+)
 from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
+from connectors.models.window import TEMPLATE_TOKENS, cut_error, estimate_prompt, reads_too_little
 
 DEFAULT_URL = "http://127.0.0.1:11434"
 DEFAULT_CONTEXT_TOKENS = 8192
 SMALLEST_NUM_CTX = 4096
-_TEMPLATE_TOKENS = 64  # what a model's chat template puts around system and user text
-# No tokenizer packs more characters into a token, on average over a prompt, once runs of one sign are set
-# aside.
-_MOST_CHARS_A_TOKEN = 10
-_FEWEST_TOKENS = 16
-_RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
 
 
 class OllamaProvider:
@@ -57,8 +55,7 @@ class OllamaProvider:
         self._thinking: dict[str, Any] = {"think": False} if thinks else {}
         self._shown_url = hide_password(self._base_url)
         self._server = f"Ollama ({self._shown_url})"
-        # Batches may run in event loops of their own, and connections can't be used from another one.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+        self._clients = LoopClients(self._base_url, timeout_s)
         self._num_ctx = 0
 
     def describe(self) -> ModelDescription:
@@ -69,7 +66,7 @@ class OllamaProvider:
         num_ctx = self._fit_num_ctx(request)
         while (reply := await self._chat(request, num_ctx)) is None:
             if num_ctx >= self._context_tokens:
-                raise self._cut_error(num_ctx)
+                raise cut_error(num_ctx, server=self._server)
             # The estimate was too low for this tokenizer, and the window has room for more.
             num_ctx = min(2 * num_ctx, self._context_tokens)
             self._num_ctx = max(self._num_ctx, num_ctx)
@@ -82,7 +79,7 @@ class OllamaProvider:
         last: dict[str, Any] = {}
         async with (
             translate_errors(self._server, None),
-            self._open().stream("POST", "/api/chat", json=body) as response,
+            self._clients.open().stream("POST", "/api/chat", json=body) as response,
         ):
             if response.status_code != httpx.codes.OK:
                 self._check(response, await response.aread())
@@ -93,26 +90,18 @@ class OllamaProvider:
         if not last.get("done"):
             raise ModelUnavailable(t("model.broke_off", server=self._server, detail=""))
         if _was_cut(request, last, num_ctx):
-            raise self._cut_error(num_ctx)
+            raise cut_error(num_ctx, server=self._server)
         _check_end(last, self._server)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop; each loop that asked has to."""
-        if client := self._clients.pop(asyncio.get_running_loop(), None):
-            await client.aclose()
-
-    def _open(self) -> httpx.AsyncClient:
-        """Return the client of the running loop."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._clients:
-            self._clients[loop] = open_client(self._base_url, self._timeout_s)
-        return self._clients[loop]
+        await self._clients.aclose()
 
     async def _chat(self, request: ModelRequest, num_ctx: int) -> dict[str, Any] | None:
         """Return the server's reply, or None if the prompt did not fit into `num_ctx` tokens."""
         async with translate_errors(self._server, self._timeout_s):
             body = self._build_body(request, num_ctx, stream=False)
-            response = await self._open().post("/api/chat", json=body)
+            response = await self._clients.open().post("/api/chat", json=body)
         if response.status_code == httpx.codes.BAD_REQUEST and "context" in read_error(response.content):
             return None
         self._check(response, response.content)
@@ -123,8 +112,8 @@ class OllamaProvider:
         return {
             "model": self._model,
             "messages": [
-                {"role": "system", "content": _encodable(request.system)},
-                {"role": "user", "content": _encodable(request.user)},
+                {"role": "system", "content": encodable(request.system)},
+                {"role": "user", "content": encodable(request.user)},
             ],
             "format": request.schema,
             "stream": stream,
@@ -144,10 +133,8 @@ class OllamaProvider:
         Raises:
             ModelRefused: the prompt alone is more than the model can hold.
         """
-        prompt = estimate_tokens(request.system) + estimate_tokens(request.user)
-        if prompt > self._context_tokens:
-            raise self._cut_error(self._context_tokens)
-        needed = prompt + request.max_output_tokens + _TEMPLATE_TOKENS
+        prompt = estimate_prompt(request, self._context_tokens, server=self._server)
+        needed = prompt + request.max_output_tokens + TEMPLATE_TOKENS
         num_ctx = max(SMALLEST_NUM_CTX, 1 << (needed - 1).bit_length(), self._num_ctx)
         self._num_ctx = min(num_ctx, self._context_tokens)
         return self._num_ctx
@@ -169,14 +156,6 @@ class OllamaProvider:
             raise ModelUnavailable(t("model.server_error", server=self._server, detail=read_error(body)))
         return value
 
-    def _cut_error(self, num_ctx: int) -> ModelRefused:
-        return ModelRefused(t("model.prompt_cut", server=self._server, tokens=num_ctx))
-
-
-def _encodable(text: str) -> str:
-    """Return `text` without lone surrogates, which JSON in UTF-8 can't carry."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
 
 def _get_content(value: dict[str, Any]) -> str:
     message = value.get("message")
@@ -192,13 +171,10 @@ def _get_count(value: dict[str, Any], name: str) -> int:
 def _was_cut(request: ModelRequest, value: dict[str, Any], num_ctx: int) -> bool:
     """Return whether the server read less than the whole prompt.
 
-    Older servers cut the last message to fill the window to the last token, or leave the system message out;
-    the count is then below what any tokenizer makes of the text. A count of next to nothing is no cut: some
-    versions leave out what they had read before.
+    Older servers cut the last message to fill the window to the last token, or leave the system message out.
     """
     read = _get_count(value, "prompt_eval_count")
-    dense = len(_RUN.sub(r"\1", request.system + request.user))
-    return read >= num_ctx or _FEWEST_TOKENS < read < dense / _MOST_CHARS_A_TOKEN
+    return read >= num_ctx or reads_too_little(request, read)
 
 
 def _check_end(value: dict[str, Any], server: str) -> None:
