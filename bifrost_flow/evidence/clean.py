@@ -27,6 +27,8 @@ TABBED = rf"^[^\t]+\t[^\t]+\t\x{{feff}}?{_ISO} ?"
 FIXED = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,9}Z ")
 
 _escapes = re.compile(ESCAPES)
+# Signs that break lines for some readers and are no line break of a log.
+_BREAKS = {0x85: " ", 0x2028: " ", 0x2029: " "}
 # Escapes that some tool has already spelled out.
 _spelled = re.compile(r"\^\[\[[0-9;]*[A-Za-z]")
 _prefix = re.compile(f"{TABBED}|{PREFIX}".replace(r"\x{feff}", "\ufeff"))
@@ -40,7 +42,7 @@ def strip_escapes(line: str) -> str:
 def clean_line(line: str) -> str:
     """Return what a person would have seen of `line`, without time and CI prefix; indentation stays."""
     if not line.isprintable():
-        line = _escapes.sub("", line).rstrip()
+        line = _escapes.sub("", line).translate(_BREAKS).rstrip()
         if "\r" in line:
             line = line[line.rindex("\r") + 1 :]
     if "^[[" in line:

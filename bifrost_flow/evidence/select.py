@@ -17,6 +17,7 @@ SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
 TAIL_REACH = 150
 SPOKEN = 66.0
+NEAR = 3
 SPREAD_EXPONENT = 0.8
 TAIL_LINES = 14
 HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
@@ -165,9 +166,39 @@ class _Purse:
         return True
 
 
+class _Context:
+    """Surroundings: what is near goes with its piece, what is further off stands for itself and ranks last.
+
+    A model is shown the piece; lines that merely stand in its neighbourhood would only distract from it.
+    """
+
+    def __init__(self, purse: _Purse) -> None:
+        self._purse = purse
+        self._of: dict[int, Piece] = {}
+
+    @property
+    def pieces(self) -> list[Piece]:
+        return list(self._of.values())
+
+    def keep(self, piece: Piece, lines: Sequence[int], share: float) -> None:
+        """Keep `lines`, nearest first, while they cost less than `share` of the budget."""
+        shown = piece.kept or {piece.anchor}
+        first, last = min(shown) - NEAR, max(shown) + NEAR
+        left = self._purse.room
+        if not self._purse.keep(piece, [line for line in lines if first <= line <= last], share):
+            return
+        share -= (left - self._purse.room) / self._purse.total
+        if piece.anchor not in self._of:
+            self._of[piece.anchor] = Piece(-1, "tail", 5.0, 0, piece.first, piece.last)
+        self._purse.keep(
+            self._of[piece.anchor], [line for line in lines if not first <= line <= last], max(0.0, share)
+        )
+
+
 def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: int) -> list[Piece]:
     """Fill `kept` of the pieces within `budget_tokens`; return those that keep something, best first."""
     purse = _Purse(page, budget_tokens * 4)
+    context = _Context(purse)
     tails = _find_tails(pieces, situation)
     # The report that most likely is the cause, whole.
     for piece in pieces[:1]:
@@ -193,20 +224,22 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
         if piece.score >= 12:
             purse.keep(piece, _by_nearness(piece), 0.35)
         if piece.template in firsts and firsts[piece.template] is piece and piece.score >= 60:
-            purse.keep(piece, _paragraph(piece, page), 0.08)
+            context.keep(piece, _paragraph(piece, page), 0.08)
     _fill_gaps(purse)
     # With room left: the paragraphs around, more of the end.
     for tail in tails[::-1]:
-        purse.keep(tail, tail_lines(tail, page), 0.2)
+        lines = tail_lines(tail, page)
+        if purse.keep(tail, lines[:TAIL_LINES], 0.2):
+            context.keep(tail, lines[TAIL_LINES:], 0.15)
     for piece in pieces[:12]:
         if piece.kept:
-            purse.keep(piece, _paragraph(piece, page), 0.15)
+            context.keep(piece, _paragraph(piece, page), 0.15)
     _fill_gaps(purse)
     for piece in pieces[:6]:
         if piece.kept:
-            purse.keep(piece, _around(piece, page), 0.15)
+            context.keep(piece, _around(piece, page), 0.15)
     _fill_gaps(purse)
-    shown = [piece for piece in (*pieces, *tails) if piece.kept]
+    shown = [piece for piece in (*pieces, *tails, *context.pieces) if piece.kept]
     return sorted(shown, key=lambda piece: (-piece.score, piece.anchor))
 
 
