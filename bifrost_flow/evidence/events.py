@@ -151,6 +151,8 @@ def _build_json(first: int, held: list[str], value: dict[str, object] | None) ->
         return _build(first, held)
     flat = {key.lower(): item for key, item in _flatten(value)}
     text = next((item for key in _TEXT_KEYS if isinstance(item := flat.get(key), str)), "")
+    # JSON can spell half a character, which nothing can print.
+    text = text.encode("utf-8", "replace").decode()
     when = next((found for key in _TIME_KEYS if (found := _read_time(flat.get(key)))), None)
     words = (str(flat.get(key, "")).strip().lower() for key in _LEVEL_KEYS)
     level = next((NAMES[word] for word in words if word in NAMES), None) or _judge_status(flat)

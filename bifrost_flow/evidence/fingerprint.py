@@ -61,7 +61,8 @@ def fingerprint_lines(lines: Sequence[str]) -> tuple[str, str]:
 
 def hash_template(template: str) -> str:
     """Return the tagged hash of a template."""
-    return f"{VERSION}:{hashlib.sha256(template.encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256(template.encode("utf-8", "replace")).hexdigest()
+    return f"{VERSION}:{digest[:16]}"
 
 
 _EVENT_MASKS = tuple(

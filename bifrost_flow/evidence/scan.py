@@ -10,7 +10,7 @@ from datetime import datetime
 
 import polars as pl
 
-from bifrost_flow.evidence import formats, score, select
+from bifrost_flow.evidence import formats, pack, score, select
 from bifrost_flow.evidence.anchors import SHAPES
 from bifrost_flow.evidence.chunk import build_chunks
 from bifrost_flow.evidence.clean import clean_line
@@ -289,7 +289,7 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
     situation = _situation(state)
     page = select.build_page(text_of)
     pieces = select.find_pieces(state.anchors, page, situation)
-    packed = select.pack(pieces, page, situation, budget_tokens)
+    packed = pack.pack(pieces, page, situation, budget_tokens)
     chunks = build_chunks(packed, page, path, budget_tokens)
     head = [clean_line(line) for line in state.head[:JOB_LINES]]
     tail = [clean_line(line) for line in state.tail]

@@ -2,24 +2,16 @@
 them, best first."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, zip_longest
 
-from bifrost_flow.evidence.extent import PASSING, Page, find_extent, starts_report
+from bifrost_flow.evidence.extent import Page, find_extent, starts_report
 from bifrost_flow.evidence.fingerprint import mask_text
 from bifrost_flow.evidence.score import Anchor
 
 MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
-MAX_GAP = 4
-SPEAKS = 30.0  # below this, a line is not shown for its own sake
-PARAGRAPH_LINES = 16
-TAIL_REACH = 150
-SPOKEN = 66.0
-NEAR = 3
 SPREAD_EXPONENT = 0.8
-TAIL_LINES = 14
 HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
 LISTED = ("sanitizer", "kernel_panic", "diagnostic", "test_fail")
 
@@ -134,189 +126,6 @@ def _touch(into: Piece, piece: Piece, page: Page) -> bool:
     if piece.first <= into.last:
         return True
     return piece.first - into.last <= 2 and not starts_report(page.get(piece.first) or "")
-
-
-class _Purse:
-    """The budget, and the lines that were bought with it."""
-
-    def __init__(self, page: Page, room: int) -> None:
-        self.page = page
-        self.room = room
-        self.total = room
-        self.owner: dict[int, Piece] = {}
-
-    def cost_of(self, line: int) -> int:
-        return len(show_line(self.page.get(line) or "").encode()) + 1
-
-    def keep(self, piece: Piece, lines: Iterable[int], share: float) -> bool:
-        """Keep `lines` in order while they cost less than `share` of the budget; tell whether all were
-        kept."""
-        left = min(self.room, int(self.total * share))
-        for line in lines:
-            text = self.page.get(line)
-            if line in self.owner or text is None:
-                continue
-            cost = self.cost_of(line)
-            if cost > left:
-                return False
-            piece.kept.add(line)
-            self.owner[line] = piece
-            left -= cost
-            self.room -= cost
-        return True
-
-
-class _Context:
-    """Surroundings: what is near goes with its piece, what is further off stands for itself and ranks last.
-
-    A model is shown the piece; lines that merely stand in its neighbourhood would only distract from it.
-    """
-
-    def __init__(self, purse: _Purse) -> None:
-        self._purse = purse
-        self._of: dict[int, Piece] = {}
-
-    @property
-    def pieces(self) -> list[Piece]:
-        return list(self._of.values())
-
-    def keep(self, piece: Piece, lines: Sequence[int], share: float) -> None:
-        """Keep `lines`, nearest first, while they cost less than `share` of the budget."""
-        shown = piece.kept or {piece.anchor}
-        first, last = min(shown) - NEAR, max(shown) + NEAR
-        left = self._purse.room
-        if not self._purse.keep(piece, [line for line in lines if first <= line <= last], share):
-            return
-        share -= (left - self._purse.room) / self._purse.total
-        if piece.anchor not in self._of:
-            self._of[piece.anchor] = Piece(-1, "tail", 5.0, 0, piece.first, piece.last)
-        self._purse.keep(
-            self._of[piece.anchor], [line for line in lines if not first <= line <= last], max(0.0, share)
-        )
-
-
-def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: int) -> list[Piece]:
-    """Fill `kept` of the pieces within `budget_tokens`; return those that keep something, best first."""
-    purse = _Purse(page, budget_tokens * 4)
-    context = _Context(purse)
-    tails = _find_tails(pieces, situation)
-    # The report that most likely is the cause, whole.
-    for piece in pieces[:1]:
-        purse.keep(piece, sorted(piece.cores)[:12], 0.3)
-        purse.keep(piece, _by_nearness(piece), 0.45)
-    # The other failures' own lines: first one of each sort, then the like.
-    firsts: dict[int, Piece] = {}
-    for piece in pieces:
-        firsts.setdefault(piece.template, piece)
-    for group in _split_sorts(pieces):
-        left = purse.room
-        for line, piece in group:
-            purse.keep(piece, [line], max(0.0, 0.25 - (left - purse.room) / purse.total))
-    for piece in [p for p in pieces if p.kind == "count"][:6]:
-        purse.keep(piece, [piece.anchor], 0.03)
-    # What stood last before the step failed: tools that print no word of failure end there.
-    for tail in tails[::-1]:
-        purse.keep(tail, tail_lines(tail, page)[:TAIL_LINES], 0.15)
-    # The reports around the other failures, one of each sort first.
-    for piece in [p for p in pieces if firsts[p.template] is p] + [
-        p for p in pieces if firsts[p.template] is not p
-    ]:
-        if piece.score >= 12:
-            purse.keep(piece, _by_nearness(piece), 0.35)
-        if piece.template in firsts and firsts[piece.template] is piece and piece.score >= 60:
-            context.keep(piece, _paragraph(piece, page), 0.08)
-    _fill_gaps(purse)
-    # With room left: the paragraphs around, more of the end.
-    for tail in tails[::-1]:
-        lines = tail_lines(tail, page)
-        if purse.keep(tail, lines[:TAIL_LINES], 0.2):
-            context.keep(tail, lines[TAIL_LINES:], 0.15)
-    for piece in pieces[:12]:
-        if piece.kept:
-            context.keep(piece, _paragraph(piece, page), 0.15)
-    _fill_gaps(purse)
-    for piece in pieces[:6]:
-        if piece.kept:
-            context.keep(piece, _around(piece, page), 0.15)
-    _fill_gaps(purse)
-    shown = [piece for piece in (*pieces, *tails, *context.pieces) if piece.kept]
-    return sorted(shown, key=lambda piece: (-piece.score, piece.anchor))
-
-
-def _split_sorts(pieces: list[Piece]) -> tuple[list[tuple[int, Piece]], list[tuple[int, Piece]]]:
-    """Return the lines that speak, best first: the first of each sort, and the like of these."""
-    speaking = [
-        (score, line, like, piece)
-        for piece in pieces
-        for line, (score, like) in piece.cores.items()
-        if score >= SPEAKS
-    ]
-    speaking.sort(key=lambda entry: (-entry[0], entry[1]))
-    seen: set[int] = set()
-    firsts, others = [], []
-    for _, line, like, piece in speaking:
-        (others if like in seen else firsts).append((line, piece))
-        seen.add(like)
-    return firsts, others
-
-
-def _fill_gaps(purse: _Purse) -> None:
-    """Keep what stands between kept lines that are close: a report with a hole is hard to read."""
-    lines = sorted(purse.owner)
-    for before, after in pairwise(lines):
-        if 1 < after - before <= MAX_GAP + 1:
-            purse.keep(purse.owner[before], range(before + 1, after), 0.1)
-
-
-def _around(piece: Piece, page: Page) -> list[int]:
-    """Return the lines with text around a piece, blank lines or not, nearest first."""
-    above = [n for n in range(piece.first - 1, piece.first - 24, -1) if (page.get(n) or "").strip()][:12]
-    below = [n for n in range(piece.last + 1, piece.last + 24) if (page.get(n) or "").strip()][:12]
-    return [line for pair in zip_longest(above, below) for line in pair if line is not None]
-
-
-def _paragraph(piece: Piece, page: Page) -> list[int]:
-    """Return the lines with text that stand around a piece without a blank line between, nearest first."""
-    above, below = [], []
-    for line in range(piece.first - 1, piece.first - PARAGRAPH_LINES, -1):
-        if not (page.get(line) or "").strip() or PASSING.match(page.get(line) or ""):
-            break
-        above.append(line)
-    for line in range(piece.last + 1, piece.last + PARAGRAPH_LINES):
-        if not (page.get(line) or "").strip() or PASSING.match(page.get(line) or ""):
-            break
-        below.append(line)
-    mixed = [line for pair in zip_longest(below, above) for line in pair if line is not None]
-    return mixed
-
-
-def _by_nearness(piece: Piece) -> list[int]:
-    """Return the piece's lines: the anchor, what follows it, then what leads to it."""
-    after = list(range(piece.anchor, piece.last + 1))
-    before = list(range(piece.anchor - 1, piece.first - 1, -1))
-    return after + before if len(after) < 30 else after[:30] + before + after[30:]
-
-
-def _find_tails(pieces: list[Piece], situation: Situation) -> list[Piece]:
-    """Return the ends of the last steps that failed, as pieces of their own.
-
-    Where nothing in a step speaks of a failure, its last lines are what there is: linters and scripts print
-    just that.
-    """
-    tails = []
-    for fail in (situation.fails or (situation.length - 1,))[-2:]:
-        spoken = any(
-            fail - TAIL_REACH <= piece.last and piece.anchor <= fail and piece.score >= SPOKEN
-            for piece in pieces
-        )
-        tails.append(Piece(fail, "tail", 14.0 if spoken else 58.0, fail, max(0, fail - 40), fail))
-    return tails
-
-
-def tail_lines(tail: Piece, page: Page) -> list[int]:
-    """Return the last lines with text up to where the step failed, the latest first."""
-    lines = [n for n in range(tail.last, tail.first - 1, -1) if (page.get(n) or "").strip()]
-    return lines
 
 
 def build_page(text_of: Callable[[int], str | None]) -> Page:
