@@ -99,6 +99,7 @@ OTHER_SUFFIXES = frozenset(
         ".sarif",
     ]
 )
+OTHER_FOLDERS = frozenset({"LICENSES", "node_modules", "__pycache__"})
 WAREHOUSE_MARKER = "bifrost.duckdb"
 
 
@@ -197,11 +198,7 @@ def _add_folder(found: _Found, folder: str, max_bytes: int | None) -> None:
             folders.clear()
             continue
         visited.add((place.st_dev, place.st_ino))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and not _is_warehouse(os.path.join(root, name))
-        )
+        folders[:] = sorted(name for name in folders if _is_searched(os.path.join(root, name)))
         for name in sorted(names):
             path = os.path.join(root, name)
             if not name.startswith(".") and _looks_like_log(path):
@@ -210,8 +207,12 @@ def _add_folder(found: _Found, folder: str, max_bytes: int | None) -> None:
         found.report(folder, "missing", t("source.no_logs", path=folder))
 
 
-def _is_warehouse(folder: str) -> bool:
-    return os.path.exists(os.path.join(folder, WAREHOUSE_MARKER))
+def _is_searched(folder: str) -> bool:
+    """Tell whether a folder may hold logs: not a hidden one, a dependency's or one of our warehouses."""
+    name = Path(folder).name
+    if name.startswith(".") or name in OTHER_FOLDERS:
+        return False
+    return not os.path.exists(os.path.join(folder, WAREHOUSE_MARKER))
 
 
 def _looks_like_log(path: str) -> bool:
