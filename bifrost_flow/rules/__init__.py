@@ -12,7 +12,7 @@ from bifrost_flow.rules.headline import MAX_LINE_CHARS, MAX_TITLE_CHARS, Headlin
 
 # The "model" of these answers, and so a part of their cache keys: raise it with every change to patterns or
 # texts.
-RULES_VERSION = "rules-1"
+RULES_VERSION = "rules-2"
 
 # Well-known messages with a remedy of their own: pattern, key of the remedy, and the category that it speaks
 # for where the extractor found none.
@@ -53,7 +53,8 @@ def answer_by_rules(chunk: Chunk, language: str) -> Answer:
     """Return what the patterns make of `chunk`, in words of `language`; its confidence is never above one half."""
     lines = chunk.text.split("\n")
     anchor = find_anchor(chunk)
-    headline = find_headline(lines, anchor)
+    # The extractor gives `unknown` to what it took for its place: the last lines of a step that failed.
+    headline = find_headline(lines, anchor, anchor_speaks=chunk.category != "unknown")
     remedy, remedy_category = _find_remedy(lines[headline.position], lines[anchor])
     category = chunk.category if chunk.category != "unknown" else remedy_category or "unknown"
     name = t(f"rules.{category}.name", lang=language)

@@ -47,6 +47,8 @@ _CAUSES = tuple(
         # packages
         r"No matching distribution|Could not find a version|ERESOLVE|E404|Cannot find module|No module named|not found"
         r"|Could not (?:find|resolve)|[Uu]nable to (?:find|locate|resolve)|No such file or directory|conflict",
+        # a check that says what it wants done
+        r"\b(?:Please|You (?:must|need to|should)) (?:re-?)?(?:run|build|generate|format|fix|update|install|add|commit|check|make sure|ensure)\b",
         r"npm ERR! (?!code|errno|syscall|path|A complete|\s*$)|^(?:ERROR|FATAL|fatal|Fatal|Error)\b",
     )
 )
@@ -101,10 +103,14 @@ class Headline:
     place_position: int | None
 
 
-def find_headline(lines: list[str], anchor: int) -> Headline:
-    """Return what the excerpt `lines`, built around the line at `anchor`, is about."""
+def find_headline(lines: list[str], anchor: int, *, anchor_speaks: bool = True) -> Headline:
+    """Return what the excerpt `lines`, built around the line at `anchor`, is about.
+
+    `anchor_speaks` is False where the excerpt was taken for its place, as the last lines of a step are, and
+    not for what its anchor says.
+    """
     lines = [line[:MAX_LINE_CHARS] for line in lines]
-    position = _choose_line(lines, anchor)
+    position = _choose_line(lines, anchor, anchor_speaks)
     place, place_position = _find_place(lines, position)
     return Headline(
         position=position,
@@ -116,8 +122,8 @@ def find_headline(lines: list[str], anchor: int) -> Headline:
     )
 
 
-def _choose_line(lines: list[str], anchor: int) -> int:
-    if clean_title(lines[anchor]) and not _CONSEQUENCE.search(lines[anchor]):
+def _choose_line(lines: list[str], anchor: int, anchor_speaks: bool) -> int:
+    if anchor_speaks and clean_title(lines[anchor]) and not _CONSEQUENCE.search(lines[anchor]):
         return anchor
     ranked = [
         (rank, abs(position - anchor), position)

@@ -204,3 +204,10 @@ def test_a_long_address_stays_grounded() -> None:
     answer = answer_by_rules(make_chunk(text, anchor=0, category="network_or_flaky"), "en")
     assert answer.title.endswith("…")
     assert find_foreign_names(f"{answer.title}\n{answer.root_cause}", text) == []
+
+
+def test_the_last_lines_of_a_step_are_named_for_what_they_ask() -> None:
+    """Where no line is a failure by its words, the one that says what is wanted makes the title."""
+    text = "Done.\n M shared/app.js\nPlease rebuild the JavaScript and commit the changes.\nexited with 1"
+    chunk = make_chunk(text, anchor=0, category="unknown", severity="error")
+    assert answer_by_rules(chunk, "en").title == "Please rebuild the JavaScript and commit the changes."
