@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format docs bench lock clean
+.PHONY: help install demo test check format docs bench eval lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ docs: install ## renew docs/reference.md from the code
 
 bench: install ## measure; prints ratios within one run
 	$(BIN)/python -m tests.bench
+
+eval: install ## score the extractor on the labelled logs that ship here, or on a folder: make eval DATA=…
+	@$(BIN)/bifrost-flow evaluate $(or $(DATA),tests/data) --misses
 
 lock: ## renew requirements.txt from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.txt

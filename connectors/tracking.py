@@ -16,7 +16,8 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -62,6 +63,21 @@ class TrackingResult:
     status: str  # tracked, failed, disabled
     detail: str  # for a person: where it is, or what went wrong
     mlflow_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """A run as MLflow is told of it; `artifacts` are texts by file name."""
+
+    name: str
+    started_at: datetime
+    finished_at: datetime | None
+    status: str  # one of records.RUN_STATUSES
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    nested: tuple["TrackedRun", ...] = ()  # runs below this one
 
 
 class Tracker:
@@ -117,18 +133,29 @@ class Tracker:
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> TrackingResult:
-        """Write one run; `artifacts` are texts by file name. Returns within the time-out, never raises."""
+        """Write a run of the pipeline; `artifacts` are texts by file name. See `log`."""
+        run = report.run
+        name = f"{run.project} {run.started_at:%Y-%m-%d %H:%M:%S}"
+        known = {"run_id": run.run_id, "project": run.project, "status": run.status}
+        return self.log(
+            TrackedRun(
+                name=name,
+                started_at=run.started_at,
+                finished_at=run.finished_at,
+                status=run.status,
+                parameters=parameters,
+                metrics=metrics,
+                tags={**known, **tags},
+                artifacts=artifacts,
+            )
+        )
+
+    def log(self, run: TrackedRun) -> TrackingResult:
+        """Write one run and those nested in it. Returns within the time-out, never raises."""
         if self.disabled is not None:
             return TrackingResult("disabled", self.disabled)
         shown = mask_uri(self.tracking_uri)
-        tags = {
-            "run_id": report.run.run_id,
-            "project": report.run.project,
-            "status": report.run.status,
-            "mlflow.source.name": "bifrost-flow",  # a column of MLflow's list of runs
-            **tags,
-        }
-        writing = Background(self._write, report, artifacts, parameters, metrics, tags, name="tracking")
+        writing = Background(self._write, run, name="tracking")
         try:
             run_id = writing.wait(self.timeout_s)
         except TimeoutError:
@@ -147,24 +174,21 @@ class Tracker:
         reason = t("tracking.timeout", seconds=f"{self.timeout_s:g}")
         return TrackingResult("failed", t("tracking.failed", uri=mask_uri(self.tracking_uri), reason=reason))
 
-    def _write(
-        self,
-        report: Report,
-        artifacts: Mapping[str, str],
-        parameters: Mapping[str, object],
-        metrics: Mapping[str, float],
-        tags: Mapping[str, str],
-    ) -> str:
+    def _write(self, run: TrackedRun, parent_id: str | None = None) -> str:
         client, experiment_id = self._open()
-        run = report.run
+        # The source is a column of MLflow's list of runs.
+        tags = {"mlflow.source.name": "bifrost-flow", **run.tags}
+        if parent_id is not None:
+            tags["mlflow.parentRunId"] = parent_id
         started_ms = int(run.started_at.timestamp() * 1000)
-        name = f"{run.project} {run.started_at:%Y-%m-%d %H:%M:%S}"
         labels = {_clean_name(key): value[:MAX_TAG_CHARACTERS] for key, value in tags.items()}
-        run_id = client.create_run(experiment_id, started_ms, run_name=name).info.run_id
+        run_id = client.create_run(experiment_id, started_ms, run_name=run.name).info.run_id
         finished_ms = int(run.finished_at.timestamp() * 1000) if run.finished_at else int(time.time() * 1000)
-        _log_values(client, run_id, finished_ms, parameters, metrics, labels)
-        for file_name, text in artifacts.items():
+        _log_values(client, run_id, finished_ms, run.parameters, run.metrics, labels)
+        for file_name, text in run.artifacts.items():
             client.log_text(run_id, text, file_name)
+        for nested in run.nested:
+            self._write(nested, run_id)
         client.set_terminated(run_id, _RUN_STATUSES.get(run.status, "FINISHED"), finished_ms)
         return run_id
 

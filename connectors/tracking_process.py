@@ -16,7 +16,7 @@ from bifrost_flow.language import current_language, set_language
 from bifrost_flow.records import Report
 from connectors import tracking
 from connectors.deadline import Background
-from connectors.tracking import TrackingResult
+from connectors.tracking import TrackedRun, TrackingResult
 
 _preloaded: subprocess.Popen[bytes] | None = None
 
@@ -35,6 +35,8 @@ class RunTracker(Protocol):
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> TrackingResult: ...
+
+    def log(self, run: TrackedRun) -> TrackingResult: ...
 
 
 def preload() -> None:
@@ -85,16 +87,23 @@ class RemoteTracker:
 
     def log_run(self, report: Report, **what: Any) -> TrackingResult:
         """Write one run, as `tracking.Tracker.log_run` does."""
+        return self._call("log_run", report, **what)
+
+    def log(self, run: TrackedRun) -> TrackingResult:
+        """Write one run, as `tracking.Tracker.log` does."""
+        return self._call("log", run)
+
+    def _call(self, method: str, run: object, **what: Any) -> TrackingResult:
         timeout_s = self._tracker.timeout_s
         try:
             if self._exchange:
                 self._exchange.wait(timeout_s)
             # The process keeps to the time-out itself; some seconds more are for its start.
-            result = Background(self._ask, (report, what), name="tracking").wait(timeout_s + 5)
+            result = Background(self._ask, (method, run, what), name="tracking").wait(timeout_s + 5)
         except TimeoutError:
             return self._tracker.describe_timeout()
         except (OSError, EOFError, pickle.PickleError):
-            return self._tracker.log_run(report, **what)
+            return getattr(self._tracker, method)(run, **what)
         finally:
             stop(self._process)
         return result
@@ -132,8 +141,8 @@ def serve() -> None:
         set_language(language)
         tracker = tracking.open_tracker(warehouse, **options)
         tracker.start()
-        report, what = pickle.load(sys.stdin.buffer)
-        pickle.dump(tracker.log_run(report, **what), answers)
+        method, run, what = pickle.load(sys.stdin.buffer)
+        pickle.dump(getattr(tracker, method)(run, **what), answers)
         answers.flush()
     except EOFError:
         return

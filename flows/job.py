@@ -185,7 +185,7 @@ class Job:
             finished_at=now,
             status="dry_run" if self._dry_run else status,
             settings=json.dumps(masked_settings(self.settings), ensure_ascii=False),
-            versions=json.dumps(self._describe_versions()),
+            versions=json.dumps(self.describe_versions()),
             files=len(files),
             bytes=sum(file.bytes for file in files),
             lines=sum(file.lines for file in files),
@@ -202,7 +202,8 @@ class Job:
         location = self._warehouse.location if self._warehouse else self.settings.warehouse
         return Report(run, findings, files, problems, location, self.settings.lang)
 
-    def _describe_versions(self) -> dict[str, str]:
+    def describe_versions(self) -> dict[str, str]:
+        """Return the versions of what shapes a result."""
         return {
             "engine": __version__,
             "prompt": f"{self.prompt.name} {self.prompt.version}",
@@ -245,7 +246,7 @@ class Job:
                 "budget_tokens": self.settings.evidence.budget_tokens,
                 "concurrency": self.settings.fanout.concurrency,
                 "language": self.settings.lang,
-                **{f"version_{name}": value for name, value in self._describe_versions().items()},
+                **{f"version_{name}": value for name, value in self.describe_versions().items()},
             },
             "metrics": {name: value for name, value, _unit in self.measure(report)},
             "artifacts": {

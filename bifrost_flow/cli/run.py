@@ -82,7 +82,7 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
             preload()
         with shown:
             watch(listener)
-            summary = _call_flow(session.wait, parameters)
+            summary = _call_audit(session.wait, parameters)
         report = None if summary["status"] == "dry_run" else _load_report(summary, settings.lang)
     if as_json:
         json.dump(summary, sys.stdout, ensure_ascii=False)
@@ -94,17 +94,21 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
     return EXIT_CODES[summary["status"]]
 
 
-def _call_flow(wait_for_server: Callable[[], None], parameters: dict[str, Any]) -> dict[str, Any]:
-    """Call the flow and return its summary; raise what made it fail."""
+def _call_audit(wait_for_server: Callable[[], None], parameters: dict[str, Any]) -> dict[str, Any]:
+    from flows.audit import audit
+
+    wait_for_server()
+    return call_flow(audit, parameters)
+
+
+def call_flow(flow: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Call a flow and return its summary; raise what made it fail."""
     import asyncio
 
     from prefect import tags
 
-    from flows.audit import audit
-
-    wait_for_server()
     with saving_on_interrupt(), tags("bifrost-flow"):
-        result = asyncio.run(_await_result(audit, parameters))
+        result = asyncio.run(_await_result(flow, parameters))
     if isinstance(result, BaseException):
         raise result
     return result
