@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files, split_lines
+from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence, LogFile
 from connectors.sources import MAX_LINE_BYTES, ReadFacts, Source, read_blocks
 
@@ -110,5 +111,5 @@ def describe_file(source: Source, facts: ReadFacts, said: Facts) -> LogFile:
         last_ts=said.last_ts,
         outcome=said.outcome,
         status=facts.status,
-        error=facts.error,
+        error=facts.error or (None if said.valid else t("source.invalid_utf8", path=source.path)),
     )

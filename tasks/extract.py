@@ -20,6 +20,8 @@ def extract(plan: ReadPlan, *, budget_tokens: int) -> tuple[FileEvidence, ...]:
         )
         for evidence in reading:
             found.append(evidence)
+            if evidence.file.status == "read" and evidence.file.error:
+                progress().tell(evidence.file.error)
             progress().advance("extract", len(found))
             if stop_requested():
                 break

@@ -167,6 +167,18 @@ def test_bad_input_gets_a_line_of_its_own_and_the_rest_is_kept(console: Console)
     assert found["absent.log"] == "missing"
 
 
+def test_invalid_utf8_is_told_and_read_all_the_same(console: Console) -> None:
+    """Bytes that are no UTF-8 cost nothing but themselves: the line is there, a note says so, all is fine."""
+    (console.folder / "latin.log").write_bytes(b"start\nerror: caf\xe9 is closed\nBuild FAILED\n")
+    done = console.call("run", "latin.log", "--provider", "rules", "--json")
+    assert done.code == 0
+    assert done.json["lines"] == 3
+    assert "latin.log: some bytes are no valid UTF-8" in done.err
+    rows = json.loads(console.call("sql", "SELECT error, status FROM files", "--format", "json").out)
+    assert rows[0]["status"] == "read"
+    assert "UTF-8" in rows[0]["error"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 def test_a_file_without_permission_is_unreadable(console: Console) -> None:
     """A file that may not be read is named, with exit code 3."""
