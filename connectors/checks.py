@@ -24,6 +24,7 @@ from packaging.specifiers import SpecifierSet
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import LANGUAGES, t
 from connectors.deadline import Background
+from connectors.models.aws import BEDROCK_KEY, find_region
 from connectors.models.choose import SUGGESTED_MODEL, probe_ollama
 from connectors.models.http import is_loopback
 from connectors.prefect_server import find_configured_url, find_kept_server, is_healthy
@@ -225,8 +226,8 @@ def check_bedrock(region: str | None, profile: str | None, model: str | None, *,
     absent = "failed" if wanted or model or profile else "missing"
     session = botocore.session.Session(profile=profile)
     try:
-        source = _find_aws_source(session)
-        found_region = region or session.get_config_variable("region")
+        source = BEDROCK_KEY if os.environ.get(BEDROCK_KEY) else _find_aws_source(session)
+        found_region = find_region(session, region)
     except botocore.exceptions.BotoCoreError as error:
         return Check("bedrock", "failed", str(error), t("doctor.aws_mend"))
     if source is None:

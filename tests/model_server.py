@@ -1,8 +1,8 @@
-"""A scripted model server on loopback that speaks Ollama's protocol: for tests of timing and faults.
+"""A scripted model server on loopback that speaks Ollama's and OpenAI's protocols, for tests.
 
     with ModelServer() as server:
         server.script(Fault(status=429, headers={"Retry-After": "1"}))
-        …  # point something at server.url; server.chats holds what was asked
+        …  # point something at server.url (Ollama) or server.openai_url; server.chats holds what was asked
 
 It counts tokens as bytes / 4, and cuts a prompt to `num_ctx` unseen, as a real one does. It can also be
 started on its own: `python -m tests.model_server --port 11434 --delay 0.2`.
@@ -15,9 +15,9 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 Payload = dict[str, Any]
 
@@ -29,6 +29,7 @@ class Fault:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     error: str = "scripted fault"
+    code: str = ""  # the service's own name for the error
     content: str | None = None  # the model's text
     body: bytes | None = None  # the whole HTTP body
     delay_s: float = 0.0
@@ -36,6 +37,10 @@ class Fault:
     drop_after: int | None = None  # in a stream: close it after so many pieces
     done_reason: str = "stop"
     prompt_eval_count: int | None = None
+
+
+# Writes the answer to a call; returns whether the connection stays open.
+Reply = Callable[[Payload, Fault, asyncio.StreamWriter], Awaitable[bool]]
 
 
 def answer_well(payload: Payload) -> str:
@@ -72,9 +77,11 @@ class ModelServer:
         self.models = models
         self.delay_s = delay_s
         self.context_length = context_length
+        self.model_facts: Payload = {}  # what /v1/models says of each model beside its id
         self.answer = answer
         self.chats: list[Payload] = []  # bodies of all chat calls, in order of arrival
         self.paths: list[str] = []  # "METHOD /path" of all requests
+        self.heads: list[str] = []  # request line and headers of all requests
         self.in_flight = 0
         self.most_in_flight = 0
         self.port = port
@@ -87,11 +94,15 @@ class ModelServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def openai_url(self) -> str:
+        return f"{self.url}/v1"
+
     def script(self, *faults: Fault, times: int = 1) -> None:
         """Let the next chat calls meet `faults`, one each, `times` over."""
         self._faults.extend(faults * times)
 
-    def __enter__(self) -> "ModelServer":
+    def __enter__(self) -> Self:
         self._thread.start()
         if not self._ready.wait(10):
             raise RuntimeError("the scripted model server did not start")
@@ -140,10 +151,17 @@ class ModelServer:
         length = re.search(r"(?im)^content-length: *(\d+)", head)
         body = await reader.readexactly(int(length[1])) if length else b""
         self.paths.append(f"{method} {path}")
+        self.heads.append(head)
+        return await self.serve_path(path, body, writer)
+
+    async def serve_path(self, path: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; return whether the connection stays open. Other protocols override it."""
         if path == "/api/chat":
-            return await self._chat(json.loads(body), writer)
+            return await self.chat(json.loads(body), writer, self._reply)
+        if path == "/v1/chat/completions":
+            return await self.chat(json.loads(body), writer, self._reply_as_openai)
         status, value = self._describe(path, body)
-        _write(writer, status, json.dumps(value).encode())
+        write(writer, status, json.dumps(value).encode())
         await writer.drain()
         return True
 
@@ -159,9 +177,15 @@ class ModelServer:
         if path == "/api/show" and json.loads(body).get("model") in self.models:
             facts = {"general.architecture": "llama", "llama.context_length": self.context_length}
             return 200, {"model_info": facts, "capabilities": ["completion"]}
+        if path == "/v1/models":
+            entries = [{"id": name, "object": "model", **self.model_facts} for name in self.models]
+            return 200, {"object": "list", "data": entries}
+        if path == "/props":
+            return 200, {"default_generation_settings": {"n_ctx": self.context_length}}
         return 404, {"error": f"not found: {path}"}
 
-    async def _chat(self, payload: Payload, writer: asyncio.StreamWriter) -> bool:
+    async def chat(self, payload: Payload, writer: asyncio.StreamWriter, reply: Reply) -> bool:
+        """Take a call, let it meet its fault or `reply` to it; return whether the connection stays open."""
         self.chats.append(payload)
         fault = self._faults.popleft() if self._faults else Fault()
         self.in_flight += 1
@@ -173,51 +197,110 @@ class ModelServer:
         if fault.drop:
             return False
         if fault.body is not None:
-            _write(writer, fault.status, fault.body, fault.headers)
+            write(writer, fault.status, fault.body, fault.headers)
         elif fault.status != 200:
-            _write(writer, fault.status, json.dumps({"error": fault.error}).encode(), fault.headers)
+            self.write_error(fault, writer)
         elif payload["model"] not in self.models:
-            message = f"model '{payload['model']}' not found"
-            _write(writer, 404, json.dumps({"error": message}).encode())
+            self.write_error(Fault(404, error=f"model '{payload['model']}' not found"), writer)
         else:
-            return await self._reply(payload, fault, writer)
+            return await reply(payload, fault, writer)
+        await writer.drain()
+        return True
+
+    def write_error(self, fault: Fault, writer: asyncio.StreamWriter) -> None:
+        """Write an error as Ollama does, or as OpenAI does if it has a code."""
+        error = {"message": fault.error, "code": fault.code} if fault.code else fault.error
+        write(writer, fault.status, json.dumps({"error": error}).encode(), fault.headers)
+
+    def compose(self, payload: Payload, fault: Fault, num_ctx: int | None = None) -> tuple[str, int, int]:
+        """Return the answer's text, and the tokens read and written."""
+        content = self.answer(payload) if fault.content is None else fault.content
+        prompt = "".join(message["content"] for message in payload["messages"])
+        read = len(prompt.encode()) // 4 if num_ctx is None else min(len(prompt.encode()) // 4, num_ctx)
+        count = read if fault.prompt_eval_count is None else fault.prompt_eval_count
+        return content, count, len(content.encode()) // 4
+
+    async def _reply_as_openai(self, payload: Payload, fault: Fault, writer: asyncio.StreamWriter) -> bool:
+        content, read, written = self.compose(payload, fault)
+        usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        base = {"id": "chatcmpl-1", "created": 1_790_000_000, "model": payload["model"]}
+        if not payload.get("stream"):
+            message = {"role": "assistant", "content": content}
+            choice = {"index": 0, "message": message, "finish_reason": fault.done_reason}
+            value = {**base, "object": "chat.completion", "choices": [choice], "usage": usage}
+            write(writer, 200, json.dumps(value).encode(), fault.headers)
+            await writer.drain()
+            return True
+        write_stream_head(writer, "text/event-stream")
+        base["object"] = "chat.completion.chunk"
+        # What servers send beside the text: comments to keep the line open, a first event without text.
+        await write_chunk(writer, b": ping\n\n")
+        deltas: list[Payload] = [{"role": "assistant", "content": None}]
+        deltas += [{"content": piece} for piece in cut_pieces(content)]
+        for number, delta in enumerate(deltas):
+            if fault.drop_after is not None and number > fault.drop_after:
+                return await break_off(writer, fault, b"data: %s\n\n")
+            choice = {"index": 0, "delta": delta, "finish_reason": None}
+            event = json.dumps({**base, "choices": [choice]}).encode()
+            await write_chunk(writer, b"data: %s\n\n" % event)
+        end = {"index": 0, "delta": {}, "finish_reason": fault.done_reason}
+        for tail in ({"choices": [end]}, {"choices": [], "usage": usage}):
+            await write_chunk(writer, b"data: %s\n\n" % json.dumps({**base, **tail}).encode())
+        await write_chunk(writer, b"data: [DONE]\n\n")
+        writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
 
     async def _reply(self, payload: Payload, fault: Fault, writer: asyncio.StreamWriter) -> bool:
-        content = self.answer(payload) if fault.content is None else fault.content
-        prompt = "".join(message["content"] for message in payload["messages"])
-        read = min(len(prompt.encode()) // 4, payload["options"].get("num_ctx", 4096))
+        content, read, written = self.compose(payload, fault, payload["options"].get("num_ctx", 4096))
         end = {
             "model": payload["model"],
             "created_at": "2026-01-01T00:00:00Z",
             "done": True,
             "done_reason": fault.done_reason,
-            "prompt_eval_count": read if fault.prompt_eval_count is None else fault.prompt_eval_count,
-            "eval_count": len(content.encode()) // 4,
+            "prompt_eval_count": read,
+            "eval_count": written,
         }
         if not payload.get("stream", True):
             message = {"role": "assistant", "content": content}
-            _write(writer, 200, json.dumps({**end, "message": message}).encode(), fault.headers)
+            write(writer, 200, json.dumps({**end, "message": message}).encode(), fault.headers)
             await writer.drain()
             return True
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
-        pieces = [content[start : start + 16] for start in range(0, len(content), 16)]
-        for number, piece in enumerate(pieces):
+        write_stream_head(writer, "application/x-ndjson")
+        for number, piece in enumerate(cut_pieces(content)):
             if number == fault.drop_after:
-                await writer.drain()
-                return False
+                return await break_off(writer, fault, b"%s\n")
             message = {"role": "assistant", "content": piece}
-            await _write_chunk(writer, {"model": payload["model"], "message": message, "done": False})
-        await _write_chunk(writer, {**end, "message": {"role": "assistant", "content": ""}})
+            event = {"model": payload["model"], "message": message, "done": False}
+            await write_chunk(writer, json.dumps(event).encode() + b"\n")
+        last = {**end, "message": {"role": "assistant", "content": ""}}
+        await write_chunk(writer, json.dumps(last).encode() + b"\n")
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
 
 
-def _write(
+def cut_pieces(content: str) -> list[str]:
+    """Return the pieces in which a stream brings `content`."""
+    return [content[start : start + 16] for start in range(0, len(content), 16)]
+
+
+async def break_off(writer: asyncio.StreamWriter, fault: Fault, frame: bytes) -> bool:
+    """End a stream before its time: with an error in it if the fault has a code, else without a word."""
+    if fault.code:
+        error = {"error": {"message": fault.error, "code": fault.code}}
+        await write_chunk(writer, frame % json.dumps(error).encode())
+        writer.write(b"0\r\n\r\n")
+    await writer.drain()
+    return bool(fault.code)
+
+
+def write_stream_head(writer: asyncio.StreamWriter, kind: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    writer.write(head.encode())
+
+
+def write(
     writer: asyncio.StreamWriter, status: int, body: bytes, headers: dict[str, str] | None = None
 ) -> None:
     lines = [f"HTTP/1.1 {status} Scripted", "Content-Type: application/json", f"Content-Length: {len(body)}"]
@@ -225,9 +308,8 @@ def _write(
     writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
-async def _write_chunk(writer: asyncio.StreamWriter, value: Payload) -> None:
-    line = json.dumps(value).encode() + b"\n"
-    writer.write(b"%x\r\n%s\r\n" % (len(line), line))
+async def write_chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(b"%x\r\n%s\r\n" % (len(data), data))
     await writer.drain()
 
 

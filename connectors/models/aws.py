@@ -5,6 +5,7 @@ mode sleeps inside a call where neither our time limit nor Ctrl-C reaches it. Ho
 `fanout.concurrency` and `fanout.requests_per_minute` to say.
 """
 
+import os
 from typing import Any
 
 import botocore.session
@@ -20,6 +21,8 @@ from bifrost_flow.errors import ModelError, ModelRefused, ModelUnavailable, Sett
 from bifrost_flow.language import t
 from connectors.models.http import is_loopback, parse_retry_after, shorten
 
+# Where AWS's chain looks for a key that is good for Bedrock alone.
+BEDROCK_KEY = "AWS_BEARER_TOKEN_BEDROCK"
 _MAX_CONNECTIONS = 1024
 _CONNECT_TIMEOUT_S = 10.0
 
@@ -82,13 +85,24 @@ def open_client(
     )
     try:
         session = botocore.session.Session(profile=profile)
+        found = find_region(session, region)
         return session.create_client(
-            "bedrock-runtime", region_name=region, endpoint_url=endpoint_url, config=config
+            "bedrock-runtime", region_name=found, endpoint_url=endpoint_url, config=config
         )
     except boto.NoRegionError as error:
         raise SettingsError(t("model.bedrock_no_region")) from error
     except (boto.BotoCoreError, ValueError) as error:
         raise SettingsError(t("model.bedrock_unusable", reason=f"{error}.")) from error
+
+
+def find_region(session: botocore.session.Session, region: str | None) -> str | None:
+    """Return `region`, or else the one of AWS's own settings.
+
+    Raises:
+        BotoCoreError: the profile does not exist, or its configuration is broken.
+    """
+    # Alone among AWS's tools, botocore does not know AWS_REGION, which containers are given.
+    return region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
 
 
 def read_detail(error: Exception) -> str:

@@ -140,6 +140,9 @@ class BedrockProvider:
                         response = await call_in_thread(operation, **self._build_call(request, form, room))
                     except VENDOR_ERRORS as error:
                         form = self._adapt(form, error)
+                    except AttributeError as error:
+                        # botocore trips over JSON that is no object, such as a proxy may send.
+                        raise ModelUnavailable(t("model.not_json", server=self._server)) from error
                     else:
                         self._form = form
                         return response

@@ -256,6 +256,13 @@ def test_bedrock_needs_region_and_model(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert "bedrock.model" in checks.check_bedrock(None, None, None, wanted=True).detail
     assert checks.check_bedrock(None, None, "m", wanted=True).status == "ok"
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "geheim")
+    keyed = checks.check_bedrock(None, None, "m", wanted=True)
+    assert (keyed.status, "AWS_BEARER_TOKEN_BEDROCK" in keyed.detail) == ("ok", True)
+    assert "geheim" not in str(keyed)
 
 
 def test_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
