@@ -5,6 +5,7 @@ come from a server on loopback that writes AWS's binary frames.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,8 +33,9 @@ NO_SCHEMA = "This model doesn't support the outputConfig.textFormat field."
 @pytest.fixture(autouse=True)
 def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key and nothing else: no files, no profile, no region, no role of the host."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
@@ -249,17 +251,28 @@ async def test_without_credentials_the_message_says_how_to_get_some(
         _ = [piece async for piece in provider.stream(make_request())]
 
 
+@pytest.mark.parametrize(
+    ("token", "start"), [(None, "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"), ("token-1", "Bearer token-1")]
+)
 async def test_a_key_for_bedrock_alone_is_enough(
-    server: BedrockServer, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, token: str | None, start: str
 ) -> None:
-    """A bearer token of Bedrock serves in place of AWS's keys, which sign calls otherwise."""
-    await _connect(server).complete(make_request())
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "token-1")
-    await _connect(server).complete(make_request())
-    first, second = server.heads
-    assert "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/" in first
-    assert "Authorization: Bearer token-1" in second
+    """A bearer token of Bedrock goes before AWS's keys, which sign calls otherwise."""
+    if token:
+        monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", token)
+    client = open_client(region="eu-west-1", profile=None, endpoint_url=None, timeout_s=5)
+    sent: list[str] = []
+
+    def stop(request: Any, **_: object) -> None:
+        header = request.headers["Authorization"]
+        sent.append(header.decode() if isinstance(header, bytes) else header)
+        raise boto.HTTPClientError(error="stopped before sending")
+
+    client.meta.events.register("before-send", stop)
+    with pytest.raises(ModelUnavailable, match="stopped before sending"):
+        await BedrockProvider(client, MODEL).complete(make_request())
+    (header,) = sent
+    assert header.startswith(start)
 
 
 async def test_a_wrong_model_id_is_refused_here(client: Any, stub: Stubber) -> None:
