@@ -125,9 +125,17 @@ async def ask(job: Job, groups: Sequence[Group], *, use_cache: bool) -> tuple[As
         language=job.settings.lang,
         warehouse=job.cache if use_cache else None,
     )
-    asked = await job.ask(cached, provider)
+    # The same text in two logs is one question to a model, and an answer to each log.
+    distinct = {question.cache_key: question for question in cached.misses}
+    asked = await job.ask(replace(cached, misses=tuple(distinct.values())), provider)
     job.warehouse.write_calls(job.run_id, asked.calls)
-    return asked, provider.describe()
+    by_key = {answer.question.cache_key: answer for answer in asked.answers if not answer.cached}
+    repeated = [
+        replace(by_key[question.cache_key], question=question, cached=True)
+        for question in cached.misses
+        if question.cache_key in by_key and question is not distinct[question.cache_key]
+    ]
+    return replace(asked, answers=(*asked.answers, *repeated)), provider.describe()
 
 
 def build_findings(asked: Asked) -> dict[Asking, Finding]:
