@@ -129,7 +129,7 @@ async def ask(job: Job, groups: Sequence[Group], *, use_cache: bool) -> tuple[As
     distinct = {question.cache_key: question for question in cached.misses}
     asked = await job.ask(replace(cached, misses=tuple(distinct.values())), provider)
     job.warehouse.write_calls(job.run_id, asked.calls)
-    by_key = {answer.question.cache_key: answer for answer in asked.answers if not answer.cached}
+    by_key = {answer.question.cache_key: answer for answer in asked.answers}
     repeated = [
         replace(by_key[question.cache_key], question=question, cached=True)
         for question in cached.misses

@@ -12,7 +12,7 @@ from bifrost_flow.evaluation import (
     sum_up,
 )
 from bifrost_flow.language import t
-from bifrost_flow.progress import progress
+from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.records import Chunk, FileEvidence, Finding, Group
 from connectors.labels import LabelledFolder, read_labelled_folder
 from connectors.tracking import TrackedRun, TrackingResult
@@ -67,7 +67,9 @@ def score(
         answer = None
         if findings is not None and log.failed:
             group = pick_question(found)
-            answer = score_answer(log, findings.get(name_question(group.exemplar)) if group else None)
+            finding = findings.get(name_question(group.exemplar)) if group else None
+            # After Ctrl-C most questions were never asked: no answer is no failing then.
+            answer = score_answer(log, finding) if finding or not stop_requested() else None
         scores.append(score_log(log, found, answer))
     progress().end_stage("score", t("evaluate.scored", logs=len(scores), budget=f"{budget_tokens:,}"))
     return BudgetResult(budget_tokens, sum_up(scores), tuple(scores))

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import pytest
 
 from bifrost_flow.language import ROOT
 from bifrost_flow.records import Report
-from connectors.tracking import Tracker, TrackingResult, open_tracker
+from connectors import tracking_process
+from connectors.tracking import TrackedRun, Tracker, TrackingResult, open_tracker
 from tests.samples import make_report
 
 
@@ -244,3 +247,33 @@ def test_prompt_registry_is_in_the_store(tmp_path: Path) -> None:
     client.set_prompt_alias("errors", "production", 1)
     assert client.get_prompt_version_by_alias("errors", "production").template == "Explain {{ log }}."
     assert client.get_prompt_version("errors", "2").variables == {"log", "lang"}
+
+
+def test_a_run_can_hold_others(tmp_path: Path) -> None:
+    """A run that is no run of the pipeline is written as it is described, with those nested in it."""
+    now = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
+    inner = TrackedRun("inner", now, now, "completed", parameters={"budget": 500}, metrics={"hit": 0.5})
+    tracker = open_at(tmp_path)
+    result = tracker.log(replace(inner, name="outer", artifacts={"a.json": "{}"}, nested=(inner,)))
+    assert result.status == "tracked", result.detail
+    outer = read_run(tracker, result)
+    assert (outer.info.run_name, outer.data.metrics, outer.data.params) == (
+        "outer",
+        {"hit": 0.5},
+        {"budget": "500"},
+    )
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        query = "SELECT name, value FROM runs JOIN tags USING (run_uuid) WHERE key = 'mlflow.parentRunId'"
+        assert store.execute(query).fetchall() == [("inner", result.mlflow_run_id)]
+
+
+def test_any_run_can_go_through_the_preloaded_process(tmp_path: Path) -> None:
+    """The process writes described runs as it does the pipeline's."""
+    tracking_process.preload()
+    tracker = tracking_process.open_tracker(
+        str(tmp_path), tracking_uri=None, experiment="e", enabled=True, timeout_s=60
+    )
+    assert isinstance(tracker, tracking_process.RemoteTracker)
+    tracker.start()
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    assert tracker.log(TrackedRun("one", now, None, "completed")).status == "tracked"
