@@ -103,7 +103,7 @@ class LogSettings(Section):
 
 
 class OutputSettings(Section):
-    format: Literal["markdown", "json", "text", "csv", "html"] = _described("output.format", "markdown")
+    format: Literal["markdown", "json", "csv", "html"] = _described("output.format", "markdown")
     out: PathText | None = _described("output.out")
     color: bool = _described("output.color", True)
     verbose: bool = _described("output.verbose", False)
@@ -115,8 +115,6 @@ class EvidenceSettings(Section):
 
 class FanoutSettings(Section):
     concurrency: int = _described("fanout.concurrency", 4, ge=1)
-    requests_per_minute: int | None = _described("fanout.requests_per_minute", ge=1)
-    tokens_per_minute: int | None = _described("fanout.tokens_per_minute", ge=1)
     max_calls: int | None = _described("fanout.max_calls", ge=0)
     max_tokens: int | None = _described("fanout.max_tokens", ge=0)
     max_cost_usd: float | None = _described("fanout.max_cost_usd", ge=0)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bifrost_flow.errors import SettingsError
+from bifrost_flow.language import t
 from bifrost_flow.records import SEVERITIES, Finding, Problem, Report
 
 EXIT_FINE, EXIT_GATE, EXIT_USAGE, EXIT_PARTIAL, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -116,7 +117,7 @@ def check_gate(gate: str) -> str:
         SettingsError: it is neither `new`, `any` nor a severity.
     """
     if gate not in ("new", "any", *SEVERITIES):
-        raise SettingsError(f"--fail-on {gate!r}: choose new, any, or a severity: {', '.join(SEVERITIES)}.")
+        raise SettingsError(t("run.bad_gate", gate=gate, known=", ".join(SEVERITIES)))
     return gate
 
 

@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from bifrost_flow.errors import BifrostError
 from bifrost_flow.language import t
@@ -100,8 +102,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def is_healthy(url: str, *, timeout_s: float = 2.0) -> bool:
     """Return whether a Prefect API answers at `url`."""
-    # ProxyHandler({}): an HTTP proxy of the environment must not see, or answer for, a server on loopback.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # An HTTP proxy of the environment must not see, or answer for, a server on loopback.
+    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
     try:
         with opener.open(f"{url}/health", timeout=timeout_s) as answer:
             return answer.status == 200
@@ -125,14 +128,17 @@ def _kept_file() -> Path:
     return get_prefect_home() / "bifrost-server.json"
 
 
-def find_kept_server() -> KeptServer | None:
-    """Return the server that `up` has started, if it still answers."""
+def _read_kept_server() -> KeptServer | None:
     try:
-        server = KeptServer(**json.loads(_kept_file().read_text(encoding="utf-8")))
-        os.kill(server.pid, 0)
+        return KeptServer(**json.loads(_kept_file().read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return server if is_healthy(server.url) else None
+
+
+def find_kept_server() -> KeptServer | None:
+    """Return the server that `up` has started, if it still answers."""
+    server = _read_kept_server()
+    return server if server and _is_alive(server.pid) and is_healthy(server.url) else None
 
 
 def start_kept_server(*, port: int = DEFAULT_PORT, timeout_s: float = START_TIMEOUT_S) -> KeptServer:
@@ -161,27 +167,45 @@ def start_kept_server(*, port: int = DEFAULT_PORT, timeout_s: float = START_TIME
     deadline = time.monotonic() + timeout_s
     while not is_healthy(server.url):
         if time.monotonic() > deadline or not _is_alive(pid):
+            _note_kept_server(server)
             stop_kept_server()
             raise ServerError(t("server.not_up", port=port, seconds=f"{timeout_s:.0f}"))
         time.sleep(0.1)
-    _kept_file().write_text(json.dumps({"pid": pid, "url": server.url}), encoding="utf-8")
+    _note_kept_server(server)
     return server
 
 
+def _note_kept_server(server: KeptServer) -> None:
+    _kept_file().write_text(json.dumps({"pid": server.pid, "url": server.url}), encoding="utf-8")
+
+
 def stop_kept_server() -> bool:
-    """Stop the server that `up` has started; return whether there was one."""
-    pid_file = get_prefect_home() / "server.pid"
+    """Stop the server that `up` has started, and no other process; return whether there was one."""
+    kept = _read_kept_server()
     _kept_file().unlink(missing_ok=True)
-    if not pid_file.exists():
+    if kept is None or not _is_prefect_server(kept.pid):
         return False
-    pid = int(pid_file.read_text() or 0)
-    was_up = bool(pid) and _is_alive(pid)
-    command = [sys.executable, "-m", "prefect", "server", "stop"]
-    subprocess.run(command, env={**os.environ, **QUIET_ENVIRONMENT}, capture_output=True, check=False)
+    os.kill(kept.pid, signal.SIGTERM)
+    pid_file = get_prefect_home() / "server.pid"
+    # Prefect's own note of its background server; a user's own server may have written it since.
+    if pid_file.exists() and pid_file.read_text().strip() == str(kept.pid):
+        pid_file.unlink()
     deadline = time.monotonic() + 10
-    while was_up and _is_alive(pid) and time.monotonic() < deadline:
+    while _is_alive(kept.pid):
+        if time.monotonic() > deadline:
+            os.kill(kept.pid, signal.SIGKILL)
         time.sleep(0.05)
-    return was_up
+    return True
+
+
+def _is_prefect_server(pid: int) -> bool:
+    """Return whether process `pid` is a Prefect server: a pid may be another's by now."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        done = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False)
+        command = done.stdout
+    return b"prefect.server.api.server" in command
 
 
 def _is_alive(pid: int) -> bool:
@@ -264,7 +288,11 @@ class EmbeddedServer:
 def hold_start_lock() -> Generator[None]:
     """Let one process at a time start a server: two that create the same database break each other."""
     home = get_prefect_home()
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "bifrost-start.lock").open("w") as lock:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock_file = (home / "bifrost-start.lock").open("w")
+    except OSError as error:
+        raise ServerError(t("server.no_home", path=home, reason=error.strerror or error)) from error
+    with lock_file as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -9,7 +9,7 @@ import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
 from bifrost_flow.errors import SettingsError
-from bifrost_flow.language import set_language, t
+from bifrost_flow.language import t
 from bifrost_flow.render.defuse import put_on_one_line
 from bifrost_flow.summary import EXIT_CODES
 
@@ -79,6 +79,7 @@ def parse_budgets(words: Sequence[str]) -> list[int]:
 
 def _run_evaluation(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Run the flow here and return its result."""
+    from bifrost_flow.cli.output import apply_output_settings
     from bifrost_flow.cli.progress import show_progress
     from bifrost_flow.cli.run import call_flow
     from bifrost_flow.cli.session import PrefectSession
@@ -89,7 +90,7 @@ def _run_evaluation(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any
 
     named = {"warehouse", "project", "provider", "model", "lang"}
     settings = load_settings({name: parameters[name] for name in named})
-    set_language(settings.lang)
+    apply_output_settings(settings)
     check_labelled_folder(parameters["folder"])
     listener, shown = show_progress(quiet=quiet)
     with PrefectSession() as session:

@@ -9,7 +9,7 @@ import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
 from bifrost_flow.errors import SettingsError, WarehouseError
-from bifrost_flow.language import set_language, t
+from bifrost_flow.language import t
 from bifrost_flow.render import FORMATS, find_format, render_report
 from bifrost_flow.summary import EXIT_PARTIAL, EXIT_USAGE
 
@@ -112,12 +112,13 @@ def name_targets(names: list[str], out: str | None) -> dict[str, Path | None]:
 
 def _load(run: str, location: str | None, project: str | None, lang: str | None) -> "tuple[Report, Settings]":
     """Read a run's report. A run or a warehouse that is not there is the call's fault: exit code 2."""
+    from bifrost_flow.cli.output import apply_output_settings
     from bifrost_flow.settings import load_settings
     from connectors.reports import load_report
     from connectors.warehouse import Warehouse
 
     settings = load_settings({"warehouse": location, "lang": lang})
-    set_language(settings.lang)
+    apply_output_settings(settings)
     try:
         warehouse = Warehouse.open(settings.warehouse, create=False)
         report = load_report(warehouse, run, settings.lang, project=project)

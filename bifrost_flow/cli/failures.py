@@ -1,15 +1,16 @@
 """How errors leave the command line: one line on standard error, and an exit code that scripts can trust."""
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import typer
 
-from bifrost_flow.errors import BifrostError, SettingsError
+from bifrost_flow.errors import BifrostError, SettingsError, WarehouseError
 from bifrost_flow.language import t
 from bifrost_flow.summary import EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_USAGE
 
@@ -26,12 +27,22 @@ def exit_on_errors(*, at_once: bool = False) -> Generator[None]:
     code = 0
     try:
         yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
-        # `bifrost-flow … | head` closes our output: nothing to report, and Python must not flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _forget_output()
+        code = _say(EXIT_PARTIAL, t("cli.output_failed", reason=error.strerror))
+    except SystemExit as ended:
+        # Rich ends the process with 1 when its output is closed, which would look like a gate that tripped.
+        _forget_output()
+        code = 0 if ended.code == 1 else int(ended.code or 0)
     except typer.Exit as asked:
         code = asked.exit_code
-    except SettingsError as error:
+    except (SettingsError, WarehouseError) as error:
         code = _say(EXIT_USAGE, t("cli.error", message=error))
     except BifrostError as error:
         code = _say(EXIT_PARTIAL, t("cli.error", message=error))
@@ -46,6 +57,11 @@ def exit_on_errors(*, at_once: bool = False) -> Generator[None]:
         raise typer.Exit(code)
 
 
+def _forget_output() -> None:
+    """Let standard output lead nowhere: `… | head` has closed it, and Python must not flush it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def _say(code: int, message: str) -> int:
     print(message, file=sys.stderr)
     return code
@@ -57,6 +73,7 @@ def leave(code: int) -> NoReturn:
     All is saved, delivered and stopped by then. What is left are Prefect's daemon threads and DuckDB's
     bindings, which report leaks and broken connections when their modules are taken away.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
     os._exit(code)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
-from bifrost_flow.language import set_language, t
+from bifrost_flow.language import t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
 from bifrost_flow.render.defuse import put_on_one_line
 from bifrost_flow.summary import EXIT_CODES, EXIT_GATE, EXIT_INTERRUPTED, check_gate, trips_gate
@@ -66,6 +66,7 @@ def run(
 
 def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool, quiet: bool) -> int:
     """Run the flow here, show what came of it, and return the exit code."""
+    from bifrost_flow.cli.output import apply_output_settings
     from bifrost_flow.cli.progress import show_progress
     from bifrost_flow.cli.session import PrefectSession
     from bifrost_flow.settings import load_settings
@@ -73,7 +74,7 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
 
     named = {"warehouse", "project", "provider", "model", "lang"}
     settings = load_settings({name: parameters[name] for name in named})
-    set_language(settings.lang)
+    apply_output_settings(settings)
     if fail_on:
         check_gate(fail_on)
     listener, shown = show_progress(quiet=quiet)

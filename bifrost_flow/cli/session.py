@@ -13,7 +13,6 @@ from connectors.prefect_server import (
     find_configured_url,
     find_kept_server,
     hold_start_lock,
-    is_healthy,
 )
 
 DRAIN_TIMEOUT_S = 5.0
@@ -64,10 +63,15 @@ class PrefectSession:
         if self._server is not None:
             self._server.wait()
             self._lock.close()
-        elif not is_healthy(
-            url := os.environ.get("PREFECT_API_URL") or find_configured_url() or "", timeout_s=10
-        ):
-            raise ServerError(t("server.not_answering", url=url))
+            return
+        # Prefect's own client knows of keys, certificates and proxies.
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            trouble = client.api_healthcheck()
+        if trouble is not None:
+            url = os.environ.get("PREFECT_API_URL") or find_configured_url()
+            raise ServerError(t("server.not_answering", url=url)) from trouble
 
     def __exit__(self, *exception: object) -> None:
         if self._server is not None:

@@ -11,7 +11,7 @@ import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
 from bifrost_flow.errors import SettingsError, WarehouseError
-from bifrost_flow.language import current_language, set_language, t
+from bifrost_flow.language import current_language, t
 
 if TYPE_CHECKING:
     from connectors.warehouse import Warehouse
@@ -97,11 +97,12 @@ def show(
 def _opened(location: str | None, lang: str | None) -> Generator["Warehouse"]:
     """Open the warehouse for reading. Whatever goes wrong is the call's fault here: exit code 2."""
     with exit_on_errors():
+        from bifrost_flow.cli.output import apply_output_settings
         from bifrost_flow.settings import load_settings
         from connectors.warehouse import Warehouse
 
         settings = load_settings({"warehouse": location, "lang": lang})
-        set_language(settings.lang)
+        apply_output_settings(settings)
         try:
             yield Warehouse.open(settings.warehouse, create=False)
         except WarehouseError as error:

@@ -2,7 +2,7 @@
 
 Retries are ours alone (`total_max_attempts=1`): botocore's own would multiply with them, and its adaptive
 mode sleeps inside a call where neither our time limit nor Ctrl-C reaches it. How fast to ask is for
-`fanout.concurrency` and `fanout.requests_per_minute` to say.
+`fanout.concurrency` to say.
 """
 
 import os
