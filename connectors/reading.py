@@ -1,5 +1,5 @@
-"""Read a source as blocks of whole lines: gz, bz2, xz and zst unpacked, UTF-16 turned into UTF-8, long
-lines cut.
+"""Read a source, a file or an archive's member, as blocks of whole lines: gz, bz2, xz and zst unpacked,
+UTF-16 turned into UTF-8, long lines cut.
 
 Everything that is read is hostile data: what unpacks to absurd sizes is cut, and trouble ends one file's
 reading only.
@@ -9,7 +9,11 @@ import bz2
 import codecs
 import gzip
 import hashlib
+import io
 import lzma
+import struct
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +21,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from bifrost_flow.language import t
+from connectors.members import Member, open_member
 
 BLOCK_BYTES = 16 << 20
 # A line is cut here: nobody reads further, and one line of a gigabyte must not fill the memory.
@@ -25,6 +30,22 @@ MAX_LINE_BYTES = 64 << 10
 MAX_RATIO = 1000
 MAX_EXPANDED_BYTES = 64 << 30
 SNIFF_BYTES = 8192
+# Unpacking a broken piece gives nothing of it, so the pieces of a member are small.
+MEMBER_PIECE_BYTES = 256 << 10
+# What unpackers raise on broken or hostile data.
+BROKEN_ERRORS = (
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +54,8 @@ class Source:
 
     path: str
     location: Path
-    size: int  # bytes on disk
+    size: int  # bytes on disk; of a member, unpacked
+    member: Member | None = None  # set where `location` is an archive
 
 
 @dataclass(slots=True)
@@ -79,11 +101,19 @@ class _HashingReader:
         self._stream = stream
         self._hash = hashlib.sha256()
         self.count = 0
+        self.crc = 0  # of what `read1` handed over
 
     def read(self, size: int = -1) -> bytes:
         block = self._stream.read(size)
         self._hash.update(block)
         self.count += len(block)
+        return block
+
+    def read1(self, size: int = -1) -> bytes:
+        block = cast("io.BufferedReader", self._stream).read1(size)
+        self._hash.update(block)
+        self.count += len(block)
+        self.crc = zlib.crc32(block, self.crc)
         return block
 
     def readline(self, size: int = -1) -> bytes:
@@ -111,7 +141,14 @@ class _HashingReader:
 MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
 
 
-def _open_packed(packing: str, stream: BinaryIO) -> IO[bytes]:
+def find_packing(raw: BinaryIO) -> str:
+    """Return how the bytes of an open file are packed, by its first ones: gzip, bzip2, xz, zstd or plain."""
+    head = cast("io.BufferedReader", raw).peek(8)
+    return next((name for magic, name in MAGIC if head.startswith(magic)), "plain")
+
+
+def open_packed(packing: str, stream: BinaryIO) -> IO[bytes]:
+    """Return the unpacked bytes of `stream`."""
     if packing == "gzip":
         return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
     if packing == "bzip2":
@@ -134,6 +171,9 @@ def read_blocks(
     blocks and is told there, never raised.
     """
     facts.bytes = source.size
+    if source.member is not None:
+        yield from _read_member(source, source.member, facts, block_bytes, max_line_bytes)
+        return
     try:
         raw = source.location.open("rb")
     except OSError as error:
@@ -146,7 +186,7 @@ def read_blocks(
         facts.format = next((name for magic, name in MAGIC if head.startswith(magic)), "plain")
         stream = cast("IO[bytes]", hashing)
         if facts.format != "plain":
-            stream = _open_packed(facts.format, cast("BinaryIO", hashing))
+            stream = open_packed(facts.format, cast("BinaryIO", hashing))
         yield from _decode(
             _guard(stream, hashing, source, facts, block_bytes), source, facts, block_bytes, max_line_bytes
         )
@@ -160,12 +200,56 @@ def read_blocks(
         facts.bytes = hashing.count or source.size
 
 
+def _read_member(
+    source: Source, member: Member, facts: ReadFacts, block_bytes: int, max_line_bytes: int
+) -> Iterator[bytes]:
+    """Yield the blocks of a member of an archive; its hash is told if it was read to its end."""
+    facts.format = member.format
+    try:
+        with open_member(source.location, member) as raw:
+            head = cast("io.BufferedReader", raw).read1(8)
+        raw = open_member(source.location, member)
+    except BROKEN_ERRORS as error:
+        facts.status, facts.error = "unreadable", _describe_failure(source, error)
+        return
+    with raw:
+        hashing = _HashingReader(cast("BinaryIO", raw))
+        packing = next((name for magic, name in MAGIC if head.startswith(magic)), "plain")
+        stream = cast("IO[bytes]", hashing)
+        if packing != "plain":
+            stream = open_packed(packing, cast("BinaryIO", hashing))
+        pieces = _guard(stream, hashing, source, facts, MEMBER_PIECE_BYTES)
+        yield from _decode(pieces, source, facts, block_bytes, max_line_bytes)
+        if facts.status not in ("read", "empty"):
+            return  # the rest of a bomb is not unpacked for its hash
+        try:
+            sha256 = hashing.finish()
+        except BROKEN_ERRORS as error:
+            facts.status, facts.error = "truncated", _describe_failure(source, error)
+            return
+        facts.bytes = hashing.count
+        if hashing.count != member.size:
+            facts.status, facts.error = "truncated", _describe_failure(source, EOFError())
+        elif packing == "plain" and member.crc is not None and hashing.crc != member.crc:
+            facts.status, facts.error = "truncated", t("archive.bad_crc", path=source.path)
+        else:
+            facts.sha256 = sha256
+
+
+def _describe_failure(source: Source, error: Exception) -> str:
+    # An OSError with a number is the disk's; without one it is the unpacker's.
+    failed = isinstance(error, OSError) and error.errno is not None
+    reason = str(error) or t("archive.cut")
+    return t("source.unreadable" if failed else "source.broken", path=source.path, reason=reason)
+
+
 def _guard(
     stream: IO[bytes], raw: _HashingReader, source: Source, facts: ReadFacts, piece_bytes: int
 ) -> Iterator[bytes]:
     """Yield pieces of the unpacked bytes; a broken or bomb-like file ends early and is marked truncated."""
     # `read1` hands over what there is before the unpacker stumbles; `read` would lose it with the error.
     read = stream.read if facts.format == "plain" else getattr(stream, "read1", stream.read)
+    packed = source.member.packed if source.member else 0
     total = 0
     while True:
         try:
@@ -173,19 +257,17 @@ def _guard(
             if facts.format == "plain" and not piece.endswith(b"\n"):
                 # Ending where a line ends saves copying the rest over to the next block.
                 piece += raw.readline(MAX_LINE_BYTES)
-        except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError, ValueError) as error:
-            # An OSError with a number is the disk's; without one it is the unpacker's.
+        except BROKEN_ERRORS as error:
             failed = isinstance(error, OSError) and error.errno is not None
             facts.status = "truncated" if total or not failed else "unreadable"
-            key = "source.unreadable" if failed else "source.broken"
-            facts.error = t(key, path=source.path, reason=error)
+            facts.error = _describe_failure(source, error)
             return
         if not piece:
             return
         total += len(piece)
         yield piece
         if facts.format != "plain" and (
-            total > MAX_RATIO * max(raw.count, 1 << 16) or total > MAX_EXPANDED_BYTES
+            total > MAX_RATIO * max(packed or raw.count, 1 << 16) or total > MAX_EXPANDED_BYTES
         ):
             facts.status = "truncated"
             facts.error = t("source.bomb", path=source.path, bytes=total)

@@ -1,4 +1,5 @@
-"""Find the logs that a user names: files, folders, globs and standard input; loops of links end."""
+"""Find the logs that a user names: files, folders, globs, archives and standard input; loops of links
+end."""
 
 # ruff: noqa: PTH110, PTH116, PTH118, PTH123, PTH207 -- paths stay as typed; pathlib would rewrite `./a//b`
 
@@ -14,6 +15,8 @@ from typing import BinaryIO
 
 from bifrost_flow.language import t
 from bifrost_flow.records import LogFile, Problem
+from connectors.archives import find_members, is_archive
+from connectors.lognames import OTHER_FOLDERS, judge_name
 from connectors.reading import MAX_LINE_BYTES, SNIFF_BYTES, ReadFacts, Source, is_binary, read_blocks
 
 __all__ = [
@@ -28,78 +31,6 @@ __all__ = [
 
 STDIN_NAMES = ("-",)
 
-LOG_SUFFIXES = frozenset(
-    {".log", ".txt", ".out", ".err", ".trace", ".stderr", ".stdout", ".raw", ".console", ""}
-)
-PACKED_SUFFIXES = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd", ".lzma"})
-# What a folder of logs also holds and nobody means: tables, pictures, code, documents, archives of other
-# things.
-OTHER_SUFFIXES = frozenset(
-    [
-        ".parquet",
-        ".duckdb",
-        ".db",
-        ".sqlite",
-        ".wal",
-        ".csv",
-        ".tsv",
-        ".json",
-        ".jsonl",
-        ".ndjson",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".ini",
-        ".cfg",
-        ".md",
-        ".rst",
-        ".html",
-        ".htm",
-        ".xml",
-        ".css",
-        ".js",
-        ".ts",
-        ".py",
-        ".pyc",
-        ".sh",
-        ".sql",
-        ".lock",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".gif",
-        ".svg",
-        ".webp",
-        ".ico",
-        ".pdf",
-        ".woff",
-        ".woff2",
-        ".ttf",
-        ".whl",
-        ".jar",
-        ".class",
-        ".so",
-        ".dll",
-        ".exe",
-        ".o",
-        ".a",
-        ".bin",
-        ".gguf",
-        ".zip",
-        ".tar",
-        ".tgz",
-        ".7z",
-        ".rar",
-        ".deb",
-        ".rpm",
-        ".mp4",
-        ".pem",
-        ".key",
-        ".crt",
-        ".sarif",
-    ]
-)
-OTHER_FOLDERS = frozenset({"LICENSES", "node_modules", "__pycache__"})
 WAREHOUSE_MARKER = "bifrost.duckdb"
 
 
@@ -126,18 +57,24 @@ def find_sources(
     """Return the logs that `targets` name, and a row and a problem for each that can't be read.
 
     A target is a file (read whatever its name), a folder (its logs, recursively, sorted, without hidden
-    folders), a glob (`**` included) or `-` for standard input. `max_bytes` leaves larger files out.
+    folders), a glob (`**` included) or `-` for standard input. A zip or tar, named or in a folder, gives the
+    logs in it. `max_bytes` leaves larger files and members out. Hand the sources to `remove_spooled` when
+    they are read.
     """
     found = _Found()
-    for target in dict.fromkeys(targets):
-        if target in STDIN_NAMES:
-            _spool_stdin(found, stdin)
-        elif os.path.lexists(target):
-            _add_path(found, target, max_bytes)
-        elif glob.has_magic(target):
-            _add_glob(found, target, max_bytes)
-        else:
-            found.report(target, "missing", t("source.missing", path=target))
+    try:
+        for target in dict.fromkeys(targets):
+            if target in STDIN_NAMES:
+                _spool_stdin(found, stdin)
+            elif os.path.lexists(target):
+                _add_path(found, target, max_bytes)
+            elif glob.has_magic(target):
+                _add_glob(found, target, max_bytes)
+            else:
+                found.report(target, "missing", t("source.missing", path=target))
+    except BaseException:
+        remove_spooled(found.sources)
+        raise
     return found.sources, found.files, found.problems
 
 
@@ -151,9 +88,9 @@ def _spool_stdin(found: _Found, stdin: BinaryIO | None) -> None:
 
 
 def remove_spooled(sources: Sequence[Source]) -> None:
-    """Delete the temporary copies of standard input among `sources`."""
+    """Delete the temporary copies of standard input and of compressed tars among `sources`."""
     for source in sources:
-        if source.path in STDIN_NAMES:
+        if source.path in STDIN_NAMES or (source.member and source.member.spooled):
             source.location.unlink(missing_ok=True)
 
 
@@ -180,8 +117,12 @@ def _add_path(found: _Found, target: str, max_bytes: int | None) -> None:
         return
     if stat.S_ISDIR(mode):
         _add_folder(found, target, max_bytes)
-    else:
-        _add_file(found, target, max_bytes)
+        return
+    before = len(found.sources) + len(found.problems)
+    known = os.path.realpath(target) in found.seen
+    _add_file(found, target, max_bytes)
+    if is_archive(target) and not known and before == len(found.sources) + len(found.problems):
+        found.report(target, "missing", t("archive.no_logs", path=target))
 
 
 def _add_folder(found: _Found, folder: str, max_bytes: int | None) -> None:
@@ -201,7 +142,7 @@ def _add_folder(found: _Found, folder: str, max_bytes: int | None) -> None:
         folders[:] = sorted(name for name in folders if _is_searched(os.path.join(root, name)))
         for name in sorted(names):
             path = os.path.join(root, name)
-            if not name.startswith(".") and _looks_like_log(path):
+            if not name.startswith(".") and (is_archive(path) or _looks_like_log(path)):
                 _add_file(found, path, max_bytes)
     if before == len(found.sources) + len(found.problems):
         found.report(folder, "missing", t("source.no_logs", path=folder))
@@ -217,22 +158,9 @@ def _is_searched(folder: str) -> bool:
 
 def _looks_like_log(path: str) -> bool:
     """Tell whether a file that was found in a folder is one that its owner would call a log."""
-    name = Path(path)
-    suffix = name.suffix.lower()
-    if suffix in PACKED_SUFFIXES:
-        suffix = Path(name.stem).suffix.lower()
-    elif suffix.lstrip(".").isdigit():
-        return True  # rotated: app.log.1
-    if suffix in OTHER_SUFFIXES:
-        return False
-    if suffix in LOG_SUFFIXES:
-        return suffix != "" or name.name.upper() not in {
-            "LICENSE",
-            "MAKEFILE",
-            "DOCKERFILE",
-            "README",
-            "NOTICE",
-        }
+    judged = judge_name(path)
+    if judged is not None:
+        return judged
     try:
         with open(path, "rb") as stream:
             head = stream.read(SNIFF_BYTES)
@@ -253,6 +181,9 @@ def _add_file(found: _Found, path: str, max_bytes: int | None) -> None:
     if identity in found.seen:
         return
     found.seen.add(identity)
+    if is_archive(path):
+        found.sources.extend(find_members(path, report=found.report, max_bytes=max_bytes))
+        return
     if max_bytes is not None and status.st_size > max_bytes:
         found.report(
             path, "too_large", t("source.too_large", path=path, bytes=status.st_size, limit=max_bytes)
