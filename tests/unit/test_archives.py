@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bifrost_flow.records import LogFile
-from connectors import archives
+from connectors import listing, tars
 from connectors.extraction import extract_evidence
 from connectors.reading import ReadFacts, Source, read_blocks
 from connectors.sources import find_sources, remove_spooled
@@ -213,7 +213,7 @@ def test_a_member_over_the_limit_is_left_out(tmp_path: Path) -> None:
 
 def test_too_many_members_end_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes before the limit is read, and one line says that the rest was not."""
-    monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(listing, "MAX_MEMBERS", 3)
     members = {f"{number}.log": b"x\n" for number in range(9)}
     tar = tmp_path / "a.tar"
     tar.write_bytes(pack_tar(members))
@@ -244,7 +244,7 @@ def test_a_bomb_in_a_tar_is_not_copied(tmp_path: Path) -> None:
 
 def test_the_temporary_copy_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A member that the temporary copy has no room for is told; a smaller one after it is read."""
-    monkeypatch.setattr(archives, "MAX_SPOOL_BYTES", 1000)
+    monkeypatch.setattr(tars, "MAX_SPOOL_BYTES", 1000)
     path = tmp_path / "a.tgz"
     path.write_bytes(pack_tar({"a.log": b"x\n" * 400, "b.log": b"y\n" * 400, "c.log": b"z\n"}, "gz"))
     sources, files, _ = find_sources([str(path)])
