@@ -42,8 +42,8 @@ class _Found:
     seen: set[str] = field(default_factory=set)
 
     def report(self, path: str, status: str, message: str) -> None:
-        self.files.append(describe_unread(path, status, message))
-        self.problems.append(Problem("ingest", path, message))
+        self.files.append(describe_unread(show_path(path), status, show_path(message)))
+        self.problems.append(Problem("ingest", show_path(path), show_path(message)))
 
 
 def describe_unread(path: str, status: str, message: str, *, size: int = 0) -> LogFile:
@@ -142,10 +142,18 @@ def _add_folder(found: _Found, folder: str, max_bytes: int | None) -> None:
         folders[:] = sorted(name for name in folders if _is_searched(os.path.join(root, name)))
         for name in sorted(names):
             path = os.path.join(root, name)
-            if not name.startswith(".") and (is_archive(path) or _looks_like_log(path)):
+            # A pipe among the files would be waited for without end; named on its own it is read.
+            if name.startswith(".") or (os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)):
+                continue
+            if is_archive(path) or _looks_like_log(path):
                 _add_file(found, path, max_bytes)
     if before == len(found.sources) + len(found.problems):
         found.report(folder, "missing", t("source.no_logs", path=folder))
+
+
+def show_path(path: str) -> str:
+    """Return `path` as text for people and tables: bytes of a name that are no UTF-8 are spelled out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _is_searched(folder: str) -> bool:
@@ -189,4 +197,4 @@ def _add_file(found: _Found, path: str, max_bytes: int | None) -> None:
             path, "too_large", t("source.too_large", path=path, bytes=status.st_size, limit=max_bytes)
         )
         return
-    found.sources.append(Source(path, Path(path), status.st_size))
+    found.sources.append(Source(show_path(path), Path(path), status.st_size))

@@ -35,6 +35,8 @@ def name_run() -> str:
 
 def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Tell Slack that an audit failed as a whole; Prefect calls this, and the state says why."""
+    if "SettingsError" in (state.message or ""):
+        return  # a slip of whoever called, who is told at once
     named = {name: flow_run.parameters.get(name) for name in ("warehouse", "project", "lang")}
     try:
         settings = load_settings(named)
@@ -108,6 +110,14 @@ async def audit(
         "output.out": out,
     }
     job = Job(load_settings(overrides), paths, prompt=prompt, formats=formats, dry_run=dry_run)
+    try:
+        return end_flow(await run_stages(job, paths, use_cache=use_cache, dry_run=dry_run))
+    finally:
+        job.close()
+
+
+async def run_stages(job: Job, paths: list[str], *, use_cache: bool, dry_run: bool) -> Summary:
+    """Carry out the audit stage by stage."""
     settings = job.settings
 
     inputs = ingest(paths, max_bytes=job.max_bytes)
@@ -121,7 +131,7 @@ async def audit(
     )
     if dry_run:
         report = job.build_report(inputs, evidence, groups, Asked(cached.answered, (), ()))
-        return end_flow(job.end(report, chosen, planned=job.plan_cost(cached, chosen)))
+        return job.end(report, chosen, planned=job.plan_cost(cached, chosen))
 
     asked = await job.ask(cached, chosen)
     report = job.build_report(inputs, evidence, groups, asked)
@@ -138,4 +148,4 @@ async def audit(
         track(quote(report), job.tracker, **job.describe_for_tracking(report, chosen)),
         notify(quote(report), settings.slack, report_link=None),
     )
-    return end_flow(job.end(report, chosen, exported=exported, tracked=tracked, notified=notified))
+    return job.end(report, chosen, exported=exported, tracked=tracked, notified=notified)

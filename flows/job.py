@@ -17,7 +17,7 @@ from prefect.utilities.annotations import quote
 from bifrost_flow import __version__
 from bifrost_flow.answer import SCHEMA_VERSION
 from bifrost_flow.cost import cost_of
-from bifrost_flow.errors import WarehouseError
+from bifrost_flow.errors import SettingsError, WarehouseError
 from bifrost_flow.evidence import fingerprint, redact
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
@@ -33,7 +33,7 @@ from bifrost_flow.records import (
     Run,
     new_run_id,
 )
-from bifrost_flow.render import FORMATS, find_format, render_report
+from bifrost_flow.render import pick_formats, render_report
 from bifrost_flow.settings import (
     BedrockSettings,
     OllamaSettings,
@@ -47,7 +47,7 @@ from connectors.journal import Journal, fold_orphans
 from connectors.models.choose import ModelSettings, choose_provider
 from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.protocol import Provider
-from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
+from connectors.models.questions import GroupAnswer, Question, build_finding, sum_estimates
 from connectors.slack import SlackResult
 from connectors.tracking import TrackingResult
 from connectors.tracking_process import open_tracker
@@ -91,16 +91,20 @@ class Job:
         self.settings = settings
         self.source = name_source(paths)
         self.prompt: Prompt = load_prompt(prompt)
-        self.formats = pick_formats(settings, formats)
+        self.formats = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
+        if not settings.log.remove_timestamps:
+            raise SettingsError(t("run.keep_timestamps"))
         self.run_id = new_run_id()
         self.started_at = datetime.now(UTC)
         self._clock = time.perf_counter()
         self._dry_run = dry_run
+        self._budget_exhausted = False
         self._warehouse = open_warehouse(settings, create=not dry_run)
         self._choosing = start_choosing(settings)
+        self._journal: Journal | None = None
         if not dry_run:
             fold_orphans(self.warehouse)
-            self.journal = Journal(self.warehouse.location, self.run_id, project=settings.project)
+            self._journal = Journal(self.warehouse.location, self.run_id, project=settings.project)
             self.tracker = open_tracker(
                 self.warehouse.location,
                 tracking_uri=settings.mlflow.tracking_uri,
@@ -109,6 +113,11 @@ class Job:
                 timeout_s=settings.mlflow.timeout,
             )
             self.tracker.start()
+
+    def close(self) -> None:
+        """Let go of the journal; unless it was folded, the next run takes what it holds."""
+        if self._journal is not None:
+            self._journal.close()
 
     @property
     def max_bytes(self) -> int | None:
@@ -121,6 +130,12 @@ class Job:
         if self._warehouse is None:
             raise WarehouseError(f"{self.settings.warehouse}: a dry run has made no warehouse.")
         return self._warehouse
+
+    @property
+    def journal(self) -> Journal:
+        if self._journal is None:
+            raise WarehouseError(f"{self.settings.warehouse}: a dry run keeps no journal.")
+        return self._journal
 
     @property
     def cache(self) -> Warehouse | None:
@@ -142,20 +157,43 @@ class Job:
             circuit=Circuit(),
             retry=RetryPolicy(max_retries=pick_section(self.settings).max_retries),
         )
-        progress().start_stage("analyse", len(cached.misses))
-        batches = split_batches(cached.misses, concurrency=fanout.concurrency)
+        affordable = self._count_affordable(cached.misses, provider)
+        misses, left_out = cached.misses[:affordable], cached.misses[affordable:]
+        progress().start_stage("analyse", len(misses))
+        batches = split_batches(misses, concurrency=fanout.concurrency)
         done = await asyncio.gather(
             *(analyse(quote(batch), provider, limits=limits, journal=self.journal) for batch in batches)
         )
         answers = (*cached.answered, *(answer for batch in done for answer in batch.answers))
         calls = tuple(self._price(call) for batch in done for call in batch.calls)
-        problems = tuple(problem for batch in done for problem in batch.problems)
+        note = t("run.left_out", asked=len(misses), total=len(cached.misses))
+        self._budget_exhausted = bool(left_out)
+        problems = (
+            *(problem for batch in done for problem in batch.problems),
+            *(Problem("analyse", question.fingerprint, note) for question in left_out),
+        )
         summary = t("run.analysed", calls=len(calls), hits=len(cached.answered), failed=len(problems))
         progress().end_stage("analyse", summary)
         left = len(cached.misses) + len(cached.answered) - len(answers) - len(problems)
         if left:
             progress().tell(t("run.interrupted", left=left))
         return Asked(answers, calls, problems)
+
+    def _count_affordable(self, misses: Sequence[Question], provider: Provider) -> int:
+        """Return how many of `misses`, from the first on, the budget allows by the size of their prompts."""
+        fanout, model = self.settings.fanout, provider.describe().model
+        tokens = 0
+        for count, question in enumerate(misses):
+            tokens += question.tokens_estimate
+            cost_usd = cost_of(self.settings.prices, model, tokens_in=tokens, tokens_out=0)
+            spent = (
+                (fanout.max_calls, count + 1),
+                (fanout.max_tokens, tokens),
+                (fanout.max_cost_usd, cost_usd),
+            )
+            if any(limit is not None and amount > limit for limit, amount in spent):
+                return count
+        return len(misses)
 
     def _price(self, call: Call) -> Call:
         cost = cost_of(self.settings.prices, call.model, tokens_in=call.tokens_in, tokens_out=call.tokens_out)
@@ -175,7 +213,11 @@ class Job:
             history=self.warehouse.read_history() if self._warehouse else {},
         )
         problems = (*inputs.problems, *list_unread(evidence), *asked.problems)
-        status = "interrupted" if stop_requested() else "partial" if problems else "completed"
+        status = "partial" if problems else "completed"
+        if self._budget_exhausted:
+            status = "budget_exhausted"
+        if stop_requested():
+            status = "interrupted"
         run = Run(
             run_id=self.run_id,
             flow_run_id=flow_run.id,
@@ -269,10 +311,11 @@ class Job:
         """Return what the run says of itself, deliveries included."""
         exported = exported or Exported((), ())
         if exported.problems:
-            run = replace(
-                report.run, status="partial" if report.run.status == "completed" else report.run.status
-            )
+            status = "partial" if report.run.status == "completed" else report.run.status
+            run = replace(report.run, status=status, errors=report.run.errors + len(exported.problems))
             report = replace(report, run=run, problems=(*report.problems, *exported.problems))
+            # Writing a run's row again replaces it: history then says the same as we do here.
+            self.warehouse.write_run(run)
         model = provider.describe()
         return summarise(
             report,
@@ -299,20 +342,6 @@ def name_source(paths: Sequence[str]) -> str:
     """Return a short name for what a run reads."""
     more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
     return f"{Path(paths[0]).name or paths[0]}{more}" if paths else "?"
-
-
-def pick_formats(settings: Settings, formats: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the formats to export: those named, else the one that `out` is named for, else the usual two.
-
-    Raises:
-        SettingsError: there is no such format.
-    """
-    if formats:
-        return tuple(find_format(name).name for name in formats)
-    suffix = Path(settings.output.out or "").suffix
-    named = [known.name for known in FORMATS.values() if suffix and known.suffix == suffix]
-    configured = [name for name in (settings.output.format,) if name in FORMATS]
-    return tuple(named) or tuple(dict.fromkeys((*configured, "html")))
 
 
 def open_warehouse(settings: Settings, *, create: bool) -> Warehouse | None:
@@ -392,5 +421,6 @@ def list_chunks(evidence: Sequence[FileEvidence]) -> list[Chunk]:
 def describe_delivery(result: TrackingResult | SlackResult | None) -> str:
     """Return what became of a delivery as `status: detail`."""
     if result is None:
-        return "not done"
-    return f"{result.status}: {result.detail}" if result.detail else result.status
+        return t("run.delivery.not_done")
+    status = t(f"run.delivery.{result.status.replace(' ', '_')}")
+    return f"{status}: {result.detail}" if result.detail else status

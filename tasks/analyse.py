@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bifrost_flow.errors import ModelRefused
 from bifrost_flow.evidence.redact import VERSION as REDACTION_VERSION
@@ -86,7 +86,7 @@ async def analyse(
         journal.append(cached, call)
         calls.append(call)
         if cached is not None:
-            answers.append(read_cached(by_key[cached.cache_key], cached))
+            answers.append(replace(read_cached(by_key[cached.cache_key], cached), cached=False))
             limits.done += 1
             progress().advance("analyse", limits.done)
 

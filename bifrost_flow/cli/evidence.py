@@ -9,6 +9,7 @@ import typer
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.records import Chunk, Problem
+from bifrost_flow.render.defuse import make_visible, put_on_one_line
 
 if TYPE_CHECKING:
     from bifrost_flow.evidence.events import Event
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def report_problems(problems: list[Problem]) -> None:
     """Write a line for each problem to standard error."""
     for problem in problems:
-        sys.stderr.write(problem.message + "\n")
+        sys.stderr.write(put_on_one_line(problem.message) + "\n")
 
 
 def render_chunk(chunk: Chunk) -> str:
@@ -45,6 +46,15 @@ def render_chunk(chunk: Chunk) -> str:
         "text": chunk.text,
     }
     return json.dumps(shape, ensure_ascii=False)
+
+
+def print_chunk(chunk: Chunk) -> None:
+    """Print a chunk for a person, with the number of each line; nothing in a log or its name steers the
+    terminal."""
+    place = f"{put_on_one_line(chunk.path)}:{chunk.line_start}-{chunk.line_end}"
+    print(f"== {place}  {chunk.category}  {chunk.score}")
+    for number, line in zip(chunk.line_numbers(), chunk.text.split("\n"), strict=False):
+        print(f"{number:>7}  {make_visible(line)}")
 
 
 def extract(
@@ -69,10 +79,7 @@ def extract(
                 if output == "jsonl":
                     print(render_chunk(chunk))
                 else:
-                    place = f"{chunk.path}:{chunk.line_start}-{chunk.line_end}"
-                    print(f"== {place}  {chunk.category}  {chunk.score}")
-                    for number, line in zip(chunk.line_numbers(), chunk.text.split("\n"), strict=False):
-                        print(f"{number:>7}  {line}")
+                    print_chunk(chunk)
     finally:
         remove_spooled(sources)
     report_problems(problems)
@@ -114,7 +121,7 @@ def events(
         for source in sources:
             facts = ReadFacts()
             for event in split_events(read_lines(source, facts)):
-                print(render_event(source.path, event) if output == "jsonl" else event.text)
+                print(render_event(source.path, event) if output == "jsonl" else make_visible(event.text))
             if facts.error:
                 problems.append(Problem("ingest", source.path, facts.error))
     finally:
@@ -160,7 +167,8 @@ def filter_events(
                     continue
                 counts.add(event)
                 if not stats:
-                    print(event.text if output == "text" else render_event(source.path, event))
+                    text = output == "text"
+                    print(make_visible(event.text) if text else render_event(source.path, event))
             if facts.error:
                 problems.append(Problem("ingest", source.path, facts.error))
     finally:
@@ -184,4 +192,4 @@ def print_stats(summary: dict[str, object], *, as_json: bool) -> None:
         print(f"\n{t(f'evidence.stats.{name}')}")
         most = max(value.values(), default=1)
         for key, count in value.items():
-            print(f"{count:>9}  {'█' * max(1, round(24 * count / most)):<24}  {key[:100]}")
+            print(f"{count:>9}  {'█' * max(1, round(24 * count / most)):<24}  {put_on_one_line(key, 100)}")

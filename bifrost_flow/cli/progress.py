@@ -15,11 +15,16 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 
 from bifrost_flow.language import t
 from bifrost_flow.progress import Silent
+from bifrost_flow.render.defuse import make_visible, put_on_one_line
 
 PLAIN_INTERVAL_S = 10.0
+WIDE_CELLS = 100  # a terminal from this width on has room for the long bar
+BAR_CELLS, NARROW_BAR_CELLS = 24, 8
+MIN_STAGE_CELLS = 9  # the longest name of a stage that most runs have: later stages don't shift the bars
 
 
 class PlainProgress(Silent):
@@ -50,7 +55,7 @@ class PlainProgress(Silent):
         self.tell(f"{t(f'stage.{stage}')}: {summary} ({took_s:.1f} s)")
 
     def tell(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
+        print(make_visible(message), file=sys.stderr, flush=True)
 
 
 class LiveProgress(Silent):
@@ -59,13 +64,27 @@ class LiveProgress(Silent):
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
             SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[summary]}", style="dim"),
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(no_wrap=True, min_width=MIN_STAGE_CELLS),
+            ),
+            BarColumn(
+                bar_width=BAR_CELLS if console.width >= WIDE_CELLS else NARROW_BAR_CELLS,
+                table_column=Column(no_wrap=True),
+            ),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            # A summary may hold long paths: it gets the cells that the others leave, and is cut to them.
+            TextColumn(
+                "{task.fields[summary]}",
+                style="dim",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+            ),
             console=console,
             transient=False,
+            expand=True,
         )
         self._ids: dict[str, TaskID] = {}
 
@@ -85,10 +104,10 @@ class LiveProgress(Silent):
             return
         task = self._bars.tasks[self._bars.task_ids.index(self._ids[stage])]
         total = task.total or 1
-        self._bars.update(self._ids[stage], total=total, completed=total, summary=summary)
+        self._bars.update(self._ids[stage], total=total, completed=total, summary=put_on_one_line(summary))
 
     def tell(self, message: str) -> None:
-        self._bars.console.print(message, markup=False, highlight=False)
+        self._bars.console.print(make_visible(message), markup=False, highlight=False, emoji=False)
 
 
 def show_progress(*, quiet: bool) -> tuple[Silent, AbstractContextManager[object]]:

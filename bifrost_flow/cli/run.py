@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
+from bifrost_flow.errors import BifrostError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
 from bifrost_flow.render.defuse import put_on_one_line
-from bifrost_flow.summary import EXIT_CODES, EXIT_GATE, EXIT_INTERRUPTED, check_gate, trips_gate
+from bifrost_flow.summary import (
+    EXIT_CODES,
+    EXIT_FINE,
+    EXIT_GATE,
+    EXIT_INTERRUPTED,
+    EXIT_PARTIAL,
+    check_gate,
+    trips_gate,
+)
 
 if TYPE_CHECKING:
     from bifrost_flow.records import Report
+    from bifrost_flow.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +71,13 @@ def run(
             "use_cache": not no_cache,
             "dry_run": dry_run,
         }
-        raise typer.Exit(_run_audit(parameters, fail_on=fail_on, as_json=as_json, quiet=quiet))
+        try:
+            code = _run_audit(parameters, fail_on=fail_on, as_json=as_json, quiet=quiet)
+        except BifrostError as error:
+            if as_json:
+                _print_json({"status": "failed", "error": str(error)})
+            raise
+        raise typer.Exit(code)
 
 
 def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool, quiet: bool) -> int:
@@ -75,8 +91,7 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
     named = {"warehouse", "project", "provider", "model", "lang"}
     settings = load_settings({name: parameters[name] for name in named})
     apply_output_settings(settings)
-    if fail_on:
-        check_gate(fail_on)
+    _check_parameters(parameters, settings, fail_on=fail_on, as_json=as_json)
     listener, shown = show_progress(quiet=quiet)
     with PrefectSession() as session:
         if settings.mlflow.enabled and not parameters["dry_run"]:
@@ -86,13 +101,42 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
             summary = _call_audit(session.wait, parameters)
         report = None if summary["status"] == "dry_run" else _load_report(summary, settings.lang)
     if as_json:
-        json.dump(summary, sys.stdout, ensure_ascii=False)
-        sys.stdout.write("\n")
+        _print_json(summary)
     else:
-        _show_summary(summary, report)
+        _show_summary(summary, report, aside=parameters["out"] == "-")
     if report and fail_on and trips_gate(report.findings, fail_on):
         return EXIT_GATE
-    return EXIT_CODES[summary["status"]]
+    return EXIT_CODES[summary["status"]] or (EXIT_PARTIAL if summary["errors"] else EXIT_FINE)
+
+
+def _check_parameters(
+    parameters: dict[str, Any], settings: "Settings", *, fail_on: str | None, as_json: bool
+) -> None:
+    """Refuse at once what the flow would refuse after its server has started.
+
+    Raises:
+        SettingsError: a value is not allowed.
+    """
+    from bifrost_flow.prompts import load_prompt
+    from bifrost_flow.render import pick_formats
+
+    if fail_on:
+        check_gate(fail_on)
+    load_prompt(parameters["prompt"])
+    out = settings.output.out if parameters["out"] is None else parameters["out"]
+    pick_formats(parameters["formats"], out=out, configured=settings.output.format)
+    if as_json and out == "-":
+        raise SettingsError(t("run.json_to_stdout"))
+    for path in parameters["paths"]:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise SettingsError(t("run.bad_path", path=ascii(path))) from error
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False)
+    sys.stdout.write("\n")
 
 
 def _call_audit(wait_for_server: Callable[[], None], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +163,7 @@ async def _await_result(flow: Any, parameters: dict[str, Any]) -> Any:
     state = await flow(**parameters, return_state=True)
     if state.is_cancelled():
         # Prefect raises for a cancelled run; ours was ended early by Ctrl-C, and has a summary.
-        return state.data.result
+        return getattr(state.data, "result", None) or await state.aresult()
     return await state.aresult(raise_on_failure=False)
 
 
@@ -151,16 +195,17 @@ def _load_report(summary: dict[str, Any], language: str) -> "Report":
     return warehouse.read_report(summary["run_id"], language=language)
 
 
-def _show_summary(summary: dict[str, Any], report: "Report | None") -> None:
+def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bool) -> None:
+    """Print what came of the run; `aside`: not on standard output, where the report goes."""
     from rich.console import Console
 
     from bifrost_flow.render.terminal import render_terminal
 
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = Console(stderr=aside, soft_wrap=True, highlight=False, markup=False, emoji=False)
     if report is None:
         console.print(t("run.dry", **_format_counts(summary)))
     else:
-        render_terminal(report, Console(highlight=False, markup=False, emoji=False))
+        render_terminal(report, Console(stderr=aside, highlight=False, markup=False, emoji=False))
         console.print()
         console.print(t("run.counts", **_format_counts(summary)))
         console.print(t("run.calls", **_format_counts(summary)))

@@ -1,8 +1,9 @@
 """Turn a report into a file: one entry of `FORMATS` a format, nothing imported before it is asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
@@ -49,6 +50,26 @@ def find_format(name: str) -> Format:
     if name not in FORMATS:
         raise SettingsError(t("render.unknown_format", name=name, known=", ".join(FORMATS)))
     return FORMATS[name]
+
+
+def pick_formats(named: Sequence[str] | None, *, out: str | None, configured: str) -> tuple[str, ...]:
+    """Return the formats to export: those `named`, else what the file `out` is named for, else the usual.
+
+    The usual are the `configured` one and HTML.
+
+    Raises:
+        SettingsError: there is no such format.
+    """
+    if named:
+        return tuple(find_format(name).name for name in named)
+    suffix = Path(out or "").suffix
+    if suffix and out and not Path(out).is_dir():
+        matching = tuple(known.name for known in FORMATS.values() if known.suffix == suffix)
+        if not matching:
+            suffixes = ", ".join(known.suffix for known in FORMATS.values())
+            raise SettingsError(t("run.bad_out", out=out, suffix=suffix, known=suffixes))
+        return matching
+    return (configured,) if out == "-" else tuple(dict.fromkeys((configured, "html")))
 
 
 def render_report(report: Report, format: str) -> str:

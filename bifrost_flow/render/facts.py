@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bifrost_flow.language import t
-from bifrost_flow.records import FINDING_STATUSES, SEVERITIES, Finding, LogFile, Problem, Report
+from bifrost_flow.records import FINDING_STATUSES, SEVERITIES, Finding, LogFile, Problem, Report, Run
 
 # What changed comes first, what is gone last.
 STATUS_ORDER = ("new", "regressed", "recurring", "resolved")
 NEWS = ("new", "regressed")
+STOPPED = ("interrupted", "failed", "budget_exhausted", "dry_run")  # not everything was looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ def list_news(report: Report) -> list[Finding]:
     return [finding for finding in order_findings(report.findings) if finding.status in NEWS]
 
 
+def count_unexplained(report: Report) -> int:
+    """Return how many failures were found that have no finding: nobody answered about them."""
+    explained = sum(finding.status != "resolved" for finding in report.findings)
+    return max(0, report.run.groups - explained)
+
+
 def split_troubles(report: Report) -> tuple[list[Unread], list[Problem]]:
     """Return inputs that were not read in full, and whatever else went wrong, each told once."""
     unread = {
@@ -69,17 +76,61 @@ def split_troubles(report: Report) -> tuple[list[Unread], list[Problem]]:
     return list(unread.values()), others
 
 
-def pick_headline(report: Report) -> tuple[str, str]:
-    """Return the one thing to know about the run, and the sentence under it."""
-    news, lang = len(list_news(report)), report.language
-    if news:
-        key = "render.headline.news_one" if news == 1 else "render.headline.news"
-        return t(key, lang=lang, count=format_count(news)), t("render.headline.news_note", lang=lang)
+def judge_run(report: Report) -> str:
+    """Return what the run comes to: news, unexplained, stopped, calm, unread, partial or clean.
+
+    All is well (`clean`) only where every input was read to its end and no failure was found in any.
+    """
+    run = report.run
+    if list_news(report):
+        return "news"
+    if count_unexplained(report):
+        return "unexplained"
+    if run.status in STOPPED:
+        return "stopped"
     if any(finding.status != "resolved" for finding in report.findings):
-        kind = "calm"
-    else:
-        kind = "clean" if report.run.lines else "unread"
-    return t(f"render.headline.{kind}", lang=lang), t(f"render.headline.{kind}_note", lang=lang)
+        return "calm"
+    if not run.lines:
+        return "unread"
+    return "clean" if run.status == "completed" else "partial"
+
+
+def pick_headline(report: Report) -> tuple[str, str]:
+    """Return the one thing to know about the run, and what is under it in a sentence or two."""
+    lang, kind = report.language, judge_run(report)
+    note = t(f"render.headline.{kind}_note", lang=lang)
+    if kind == "news" and (unexplained := count_unexplained(report)):
+        note += " " + fill_count("render.unexplained_sentence", unexplained, lang)
+    return name_outcome("render.headline.", report), note
+
+
+def name_outcome(prefix: str, report: Report, **values: str) -> str:
+    """Return the text below `prefix` for what the run comes to, with its number where it has one."""
+    kind = judge_run(report)
+    count = len(list_news(report)) if kind == "news" else count_unexplained(report)  # 0 for the rest
+    return fill_count(f"{prefix}{kind}", count, report.language, **values)
+
+
+def describe_counts(report: Report) -> str:
+    """Return on one line how many findings have each status, and how many failures have none."""
+    lang = report.language
+    counts = {status: format_count(count) for status, count in count_statuses(report.findings).items()}
+    line = t("render.counts", lang=lang, **counts)
+    unexplained = count_unexplained(report)
+    if unexplained and judge_run(report) == "news":
+        line += ", " + fill_count("render.unexplained", unexplained, lang)
+    return line
+
+
+def describe_absence(report: Report) -> str:
+    """Return what stands in the place of findings where there are none."""
+    clean = judge_run(report) == "clean"
+    return t("render.no_findings" if clean else "render.nothing_to_show", lang=report.language)
+
+
+def fill_count(key: str, count: int, lang: str, **values: str) -> str:
+    """Return the text of `key` about `count` things, or of `key` with `_one` about a single one."""
+    return t(f"{key}_one" if count == 1 else key, lang=lang, count=format_count(count), **values)
 
 
 def list_run_facts(report: Report) -> list[tuple[str, str]]:
@@ -95,10 +146,15 @@ def list_run_facts(report: Report) -> list[tuple[str, str]]:
         "duration": format_duration(run.started_at, run.finished_at),
         "model": ", ".join(models) or "–",
         "read": describe_volume(report),
-        "evidence": _fill("evidence", lang, chunks=run.chunks, groups=run.groups),
-        "calls": _fill("calls", lang, calls=run.llm_calls, hits=run.cache_hits),
+        "evidence": _fill(_pick_evidence(run), lang, chunks=run.chunks, groups=run.groups),
+        "calls": _fill(
+            "calls_value_one" if run.llm_calls == 1 else "calls_value",
+            lang,
+            calls=run.llm_calls,
+            hits=run.cache_hits,
+        ),
         "tokens": _fill(
-            "tokens", lang, tokens_in=run.tokens_in, tokens_out=run.tokens_out, saved=run.tokens_saved
+            "tokens_value", lang, tokens_in=run.tokens_in, tokens_out=run.tokens_out, saved=run.tokens_saved
         ),
         "cost": format_cost(run.cost_usd),
         "errors": format_count(run.errors),
@@ -111,12 +167,19 @@ def describe_volume(report: Report) -> str:
     """Return how much was read: files, lines and bytes."""
     run = report.run
     files, lines, size = format_count(run.files), format_count(run.lines), format_size(run.bytes)
-    return t("render.fact.read_value", lang=report.language, files=files, lines=lines, size=size)
+    key = "render.fact.read_value_one" if run.files == 1 else "render.fact.read_value"
+    return t(key, lang=report.language, files=files, lines=lines, size=size)
+
+
+def _pick_evidence(run: Run) -> str:
+    if run.groups != 1:
+        return "evidence_value"
+    return "evidence_value_single" if run.chunks == 1 else "evidence_value_one"
 
 
 def _fill(name: str, lang: str, **counts: int) -> str:
     values = {count: format_count(value) for count, value in counts.items()}
-    return t(f"render.fact.{name}_value", lang=lang, **values)
+    return t(f"render.fact.{name}", lang=lang, **values)
 
 
 def label(kind: str, value: str, lang: str) -> str:

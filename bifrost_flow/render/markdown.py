@@ -7,7 +7,8 @@ from bifrost_flow.language import t
 from bifrost_flow.records import Finding, Report
 from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
 from bifrost_flow.render.facts import (
-    count_statuses,
+    describe_absence,
+    describe_counts,
     describe_reach,
     format_count,
     format_time,
@@ -34,13 +35,12 @@ def render_markdown(report: Report) -> str:
     """Return the report as Markdown: counts, table, findings with evidence, troubles, facts of the run."""
     lang, findings = report.language, order_findings(report.findings)
     headline, note = pick_headline(report)
-    counts = {status: format_count(count) for status, count in count_statuses(findings).items()}
     parts = [
         f"# {t('render.title_of', lang=lang, project=escape_inline(report.run.project))}",
-        f"**{headline}** · {t('render.counts', lang=lang, **counts)}",
+        f"**{headline}** · {describe_counts(report)}",
         note,
         f"## {t('render.findings', lang=lang)}",
-        _render_overview(findings, lang) if findings else t("render.no_findings", lang=lang),
+        _render_overview(findings, lang) if findings else describe_absence(report),
         *(_render_finding(number, finding, lang) for number, finding in enumerate(findings, 1)),
         *_render_troubles(report),
         f"## {t('render.run_facts', lang=lang)}",

@@ -18,11 +18,17 @@ from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
 from bifrost_flow.render.facts import (
     STATUS_ORDER,
     count_statuses,
+    count_unexplained,
+    describe_counts,
     describe_reach,
+    fill_count,
     format_count,
     format_time,
+    judge_run,
     label,
     list_news,
+    name_outcome,
+    pick_headline,
     split_troubles,
 )
 
@@ -40,17 +46,19 @@ Block = dict[str, object]
 
 
 def has_news(report: Report) -> bool:
-    """Return whether there is anything to post: a finding that is new, or back."""
-    return bool(list_news(report))
+    """Return whether there is anything to post: a finding that is new, or back, or a failure
+    that nobody explained."""
+    return judge_run(report) in ("news", "unexplained")
 
 
 def render_slack_blocks(report: Report, report_link: str | None = None) -> list[Block]:
     """Return the message for a run, at most 50 blocks; `report_link` is an address, or a path to print."""
     lang, news = report.language, list_news(report)
     opening = [
-        _header(_pick_header(report, len(news))),
+        _header(_pick_header(report)),
         _counts(report),
         _context(_describe_run(report)),
+        *_note_unexplained(report),
     ]
     closing = [*_count_troubles(report), *_link(report_link, lang)]
     detailed: list[Block] = []
@@ -66,9 +74,7 @@ def render_slack_blocks(report: Report, report_link: str | None = None) -> list[
 
 def render_slack_text(report: Report) -> str:
     """Return the line that notifications and screen readers show instead of the blocks."""
-    counts = {status: format_count(count) for status, count in count_statuses(report.findings).items()}
-    header = _pick_header(report, len(list_news(report)))
-    return escape_mrkdwn(f"{header} ({t('render.counts', lang=report.language, **counts)})")
+    return escape_mrkdwn(f"{_pick_header(report)} ({describe_counts(report)})")
 
 
 def render_slack_error(run: Run, message: str, language: str | None = None) -> list[Block]:
@@ -89,19 +95,18 @@ def escape_mrkdwn(text: str) -> str:
     return _MENTION.sub(rf"\g<0>{_WORD_JOINER}", text)
 
 
-def _pick_header(report: Report, news: int) -> str:
-    lang, project = report.language, report.run.project
-    if news:
-        key = "render.slack.header_news_one" if news == 1 else "render.slack.header_news"
-        return t(key, lang=lang, project=project, count=format_count(news))
-    open_findings = any(finding.status != "resolved" for finding in report.findings)
-    return t(f"render.slack.header_{'calm' if open_findings else 'clean'}", lang=lang, project=project)
+def _pick_header(report: Report) -> str:
+    return name_outcome("render.slack.header_", report, project=report.run.project)
+
+
+def _note_unexplained(report: Report) -> list[Block]:
+    return [_context(f"⚠ {pick_headline(report)[1]}")] if count_unexplained(report) else []
 
 
 def _describe_run(report: Report) -> str:
     run = report.run
     return t(
-        "render.slack.context",
+        "render.slack.context_one" if run.files == 1 else "render.slack.context",
         lang=report.language,
         source=put_on_one_line(run.source, 300),
         time=format_time(run.started_at),
@@ -161,7 +166,7 @@ def _counts(report: Report) -> Block:
 def _count_troubles(report: Report) -> list[Block]:
     unread, problems = split_troubles(report)
     count = len(unread) + len(problems)
-    text = t("render.slack.unread", lang=report.language, count=format_count(count))
+    text = fill_count("render.slack.unread", count, report.language)
     return [_context(f"⚠ {text}")] if count else []
 
 

@@ -9,17 +9,19 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from bifrost_flow.language import t
-from bifrost_flow.records import Finding, Report
+from bifrost_flow.records import Finding, Problem, Report
 from bifrost_flow.render.defuse import put_on_one_line
 from bifrost_flow.render.facts import (
-    count_statuses,
+    describe_counts,
     format_count,
+    judge_run,
     label,
     locate,
     order_findings,
     pick_headline,
     split_troubles,
 )
+from bifrost_flow.summary import describe_problem
 
 _STATUS_STYLES = {"new": "bold magenta", "regressed": "bold yellow", "recurring": "blue", "resolved": "green"}
 _SEVERITY_STYLES = {"critical": "bold red", "error": "red", "warning": "yellow"}
@@ -36,9 +38,10 @@ def render_terminal(report: Report, console: Console) -> None:
     colours.
     """
     lang, findings = report.language, order_findings(report.findings)
-    headline, _ = pick_headline(report)
-    counts = {status: format_count(count) for status, count in count_statuses(findings).items()}
-    _print(console, Text.assemble((headline, "bold"), " · ", t("render.counts", lang=lang, **counts)))
+    headline, note = pick_headline(report)
+    _print(console, Text.assemble((headline, "bold"), " · ", describe_counts(report)))
+    if judge_run(report) in ("unexplained", "stopped", "partial"):
+        _print(console, Text(note))
     if findings:
         rows = [_list_cells(finding, lang) for finding in findings]
         head = [t(f"render.column.{name}", lang=lang) for name in _COLUMNS]
@@ -130,12 +133,13 @@ def _print_troubles(report: Report, console: Console) -> None:
     if unread:
         _print(console, Text(t("render.unread", lang=lang), "bold yellow"))
     for file in unread:
-        why = put_on_one_line(file.reason) or label("file_status", file.status, lang)
-        _print(console, Text(f"  {put_on_one_line(file.path)}: {why}"))
+        why = file.reason or label("file_status", file.status, lang)
+        line = describe_problem(Problem("ingest", file.path, why))
+        _print(console, Text(f"  {put_on_one_line(line)}"))
     if problems:
         _print(console, Text(t("render.problems", lang=lang), "bold yellow"))
     for problem in problems:
-        _print(console, Text(f"  {put_on_one_line(problem.subject)}: {put_on_one_line(problem.message)}"))
+        _print(console, Text(f"  {put_on_one_line(describe_problem(problem))}"))
 
 
 def _print(console: Console, text: Text) -> None:

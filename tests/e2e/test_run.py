@@ -14,7 +14,7 @@ import duckdb
 import httpx
 import pytest
 
-from tests.console import LOGS, Console
+from tests.console import BIFROST, LOGS, Console
 from tests.model_server import ModelServer
 
 SUMMARY_KEYS = {
@@ -391,3 +391,65 @@ def test_mlflow_has_the_run(console: Console) -> None:
     assert metrics["groups"] == summary["groups"]
     assert parameters["provider"] == "rules"
     assert list((console.folder / "bifrost-warehouse" / "mlflow-artifacts").rglob("report.md"))
+
+
+def test_a_budget_ends_the_asking_and_says_what_was_left_out(console: Console) -> None:
+    """With two calls allowed two are made; the others are named, and the next run asks for them."""
+    words = ("run", LOGS / "travis", "--provider", "rules", "--json")
+    first = console.call(*words, BIFROST_FANOUT_MAX_CALLS="2")
+    assert first.code == 3
+    assert (first.json["status"], first.json["llm_calls"]) == ("budget_exhausted", 2)
+    assert len(first.json["problems"]) == first.json["groups"] - 2
+    after = run_json(console, *words[1:-1])
+    assert (after["llm_calls"], after["cache_hits"]) == (first.json["groups"] - 2, 2)
+
+
+def test_json_stays_one_object_whatever_happens(console: Console) -> None:
+    """An error is an object too, and a report on standard output beside it is refused."""
+    wrong = console.call("run", LOGS, "--json", "--prompt", "poem")
+    assert (wrong.code, wrong.json["status"]) == (2, "failed")
+    assert "poem" in wrong.json["error"]
+    both = console.call("run", LOGS, "--json", "--out", "-")
+    assert both.code == 2
+    assert "--out" in both.json["error"]
+
+
+def test_a_report_on_standard_output_is_alone_there(console: Console) -> None:
+    """With --out - standard output holds the report and nothing else."""
+    done = console.call("run", LOGS / "zuul", "--provider", "rules", "--out", "-", "--format", "csv")
+    assert done.code == 0
+    assert done.out.splitlines()[0].startswith(("fingerprint,", "run_id,", "status,"))
+    assert "Try next" not in done.out
+    assert "Try next" in done.err
+
+
+def test_a_closed_pipe_is_no_gate(console: Console) -> None:
+    """`run … | head -1` ends with 0 and without a word of trouble."""
+    command = (
+        f"{BIFROST} run {LOGS / 'travis'} --provider rules -q | head -1; echo ${{PIPESTATUS[0]}} >&2"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=console.folder,
+        env=console.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == "0"
+    assert "Traceback" not in done.stderr
+    assert "nanobind" not in done.stderr
+
+
+def test_a_failed_export_is_in_history_too(console: Console) -> None:
+    """What the run says of itself and what its row says are the same."""
+    (console.folder / "taken").write_text("")
+    done = console.call("run", LOGS / "zuul", "--provider", "rules", "--json", "--out", "taken/report.md")
+    assert (done.code, done.json["status"]) == (3, "partial")
+    rows = json.loads(console.call("sql", "SELECT status, errors FROM runs", "--format", "json").out)
+    assert rows == [{"status": "partial", "errors": 1}]
+
+
+def test_a_dry_run_with_a_missing_input_is_partial(console: Console) -> None:
+    """Exit code 3 tells that not all inputs were there, in a dry run too."""
+    assert console.call("run", LOGS / "zuul", "absent.log", "--provider", "rules", "--dry-run").code == 3

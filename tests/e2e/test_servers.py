@@ -1,5 +1,6 @@
 """Servers: an embedded one for a run, one kept warm, and nothing left running that nobody asked for."""
 
+import json
 import os
 import re
 import shutil
@@ -149,3 +150,15 @@ def test_no_network_is_touched(alone: Console, tmp_path: Path) -> None:
     addresses = re.findall(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"', trace.read_text())
     assert addresses
     assert {first or second for first, second in addresses} <= {"127.0.0.1", "::1"}
+
+
+def test_down_stops_no_process_of_others(fresh: Console) -> None:
+    """A process that something else has noted as Prefect's server stays."""
+    fresh.prefect_home.mkdir()
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (fresh.prefect_home / "server.pid").write_text(str(other.pid))
+        note = json.dumps({"pid": other.pid, "url": "http://127.0.0.1:9/api"})
+        (fresh.prefect_home / "bifrost-server.json").write_text(note)
+        assert "No Prefect server" in fresh.call("down").out
+        assert other.poll() is None
+        other.kill()

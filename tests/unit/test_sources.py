@@ -184,3 +184,22 @@ def test_blocks_are_whole_lines_and_lose_nothing(tmp_path_factory, lines: list[b
     if facts.status == "read" and facts.encoding == "utf-8":
         assert b"".join(blocks) == text
         assert all(part.endswith(b"\n") for part in blocks[:-1])
+
+
+def test_pipes_in_a_folder_are_passed_by(tmp_path: Path) -> None:
+    """A named pipe that nobody writes to must not hold up the reading of the folder that it is in."""
+    (tmp_path / "a.log").write_text("error: x\n")
+    os.mkfifo(tmp_path / "b.log")
+    os.mkfifo(tmp_path / "c")
+    sources, _, problems = find_sources([str(tmp_path)])
+    assert [source.location.name for source in sources] == ["a.log"]
+    assert problems == []
+
+
+def test_a_name_that_is_no_utf8_is_spelled_out(tmp_path: Path) -> None:
+    """Any bytes make a file name; the path that is shown and stored is text all the same."""
+    (tmp_path / os.fsdecode(b"caf\xe9.log")).write_text("error: x\n")
+    sources, _, _ = find_sources([str(tmp_path)])
+    assert sources[0].path.endswith("caf\\xe9.log")
+    assert sources[0].path.encode()
+    assert sources[0].location.read_text() == "error: x\n"
