@@ -98,7 +98,8 @@ def judge_run(report: Report) -> str:
 def pick_headline(report: Report) -> tuple[str, str]:
     """Return the one thing to know about the run, and what is under it in a sentence or two."""
     lang, kind = report.language, judge_run(report)
-    note = t(f"render.headline.{kind}_note", lang=lang)
+    why = "unexplained_stopped" if kind == "unexplained" and report.run.status in STOPPED else kind
+    note = t(f"render.headline.{why}_note", lang=lang)
     if kind == "news" and (unexplained := count_unexplained(report)):
         note += " " + fill_count("render.unexplained_sentence", unexplained, lang)
     return name_outcome("render.headline.", report), note

@@ -94,3 +94,16 @@ def test_filter_keeps_what_was_asked_for(tmp_path: Path) -> None:
     )
     counts = json.loads(call("filter", log, "--keyword", "no error", "--stats", "--format", "json").stdout)
     assert (counts["events"], counts["levels"]) == (1, {"info": 1})
+
+
+@pytest.mark.parametrize("command", ["extract", "events", "filter"])
+def test_names_and_text_steer_no_terminal(tmp_path: Path, command: str) -> None:
+    """In the text format, escapes in a file's name or in its lines don't reach the terminal."""
+    log = tmp_path / "esc\x1b[31mred.log"
+    log.write_text("build starts\nERROR: link failed \x1b]0;title\x07 \u202e here\n", encoding="utf-8")
+    done = call(command, log, tmp_path / "gone\x1b[31m.log")
+    assert done.returncode == 3
+    for stream in (done.stdout, done.stderr):
+        assert b"\x1b" not in stream and b"\x07" not in stream and "\u202e".encode() not in stream
+    assert b"link failed" in done.stdout and b"gone.log" in done.stderr
+    assert command != "extract" or b"escred.log:" in done.stdout

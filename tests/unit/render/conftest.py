@@ -23,6 +23,25 @@ def report() -> Report:
 
 
 @pytest.fixture
+def clean(report: Report) -> Report:
+    """A run that read everything and found nothing."""
+    run = replace(report.run, status="completed", chunks=0, groups=0, errors=0)
+    return replace(report, run=run, findings=(), problems=(), files=report.files[:1])
+
+
+@pytest.fixture
+def unanswered(report: Report) -> Report:
+    """A run whose model was down: five failures were found, and nobody said a word about them."""
+    return replace(report, findings=())
+
+
+@pytest.fixture
+def half_answered(report: Report) -> Report:
+    """A run whose model went away in the middle: seven failures were found, five were explained."""
+    return replace(report, run=replace(report.run, groups=7))
+
+
+@pytest.fixture
 def hostile_strings() -> list[str]:
     return HOSTILE
 

@@ -118,11 +118,21 @@ def test_speaks_korean(report: Report) -> None:
     assert "Root cause" not in " ".join(page.texts)
 
 
-def test_nothing_found(report: Report) -> None:
+def test_nothing_found(clean: Report) -> None:
     """A page without findings has no charts, no filter, and says that nothing failed."""
-    page = Structure(render_report(replace(report, findings=(), problems=()), "html"))
+    page = Structure(render_report(clean, "html"))
     assert "Nothing failed" in page.texts and "No failures were found." in page.texts
     assert not any(attrs.get("class") in ("charts", "controls") for _, attrs in page.tags)
+
+
+def test_failures_without_answers_are_no_all_clear(unanswered: Report, half_answered: Report) -> None:
+    """Where no model answered the page says so in title, headline and list, never that nothing failed."""
+    page = Structure(render_report(unanswered, "html"))
+    assert "5 failures could not be explained" in page.texts
+    assert "There are no findings to show." in page.texts
+    assert not re.search(r"Nothing failed|No failures? (were|was) found", " ".join(page.texts))
+    half = " ".join(Structure(render_report(half_answered, "html")).texts)
+    assert "3 failures to look at" in half and "2 more were found, but no model answered" in half
 
 
 def test_long_lists_are_cut(report: Report) -> None:

@@ -77,12 +77,59 @@ def test_speaks_korean(report: Report) -> None:
     assert "Root cause" not in text
 
 
-def test_nothing_found(report: Report) -> None:
+def test_nothing_found(clean: Report) -> None:
     """A run without findings says so, and a run that read nothing does not claim that all is well."""
-    clean = replace(report, findings=())
-    assert "**Nothing failed**" in render_report(clean, "markdown")
-    blind = replace(clean, run=replace(report.run, lines=0))
+    text = render_report(clean, "markdown")
+    assert "**Nothing failed**" in text and "No failures were found." in text
+    blind = replace(clean, run=replace(clean.run, lines=0))
     assert "**No log could be read**" in render_report(blind, "markdown")
+
+
+@pytest.mark.parametrize(
+    ("status", "headline"),
+    [
+        ("interrupted", "Stopped before the end"),
+        ("failed", "Stopped before the end"),
+        ("budget_exhausted", "Stopped before the end"),
+        ("partial", "No failure in what could be read"),
+    ],
+)
+def test_an_unfinished_run_is_no_all_clear(clean: Report, status: str, headline: str) -> None:
+    """A run that found nothing until it ended early, or in what it could read, claims no more than that."""
+    text = render_report(replace(clean, run=replace(clean.run, status=status)), "markdown")
+    assert f"**{headline}**" in text
+    assert "Nothing failed" not in text and "No failures were found." not in text
+
+
+def test_failures_without_answers_are_no_all_clear(unanswered: Report, half_answered: Report) -> None:
+    """Failures that no model explained are counted, alone and beside those that were explained."""
+    text = render_report(unanswered, "markdown")
+    assert "**5 failures could not be explained**" in text and "no model answered" in text
+    assert "Nothing failed" not in text and "No failures were found." not in text
+    stopped = replace(unanswered, run=replace(unanswered.run, status="interrupted", groups=1))
+    text = render_report(stopped, "markdown")
+    assert "**One failure could not be explained**" in text and "The run was stopped before" in text
+    half = render_report(half_answered, "markdown")
+    assert "**3 failures to look at**" in half and "2 more could not be explained" in half
+    korean = render_report(replace(unanswered, language="ko"), "markdown")
+    assert "**설명하지 못한 실패 5건**" in korean and "실패 없음" not in korean
+
+
+def test_known_failures_do_not_hide_unexplained_ones(report: Report) -> None:
+    """Recurring findings beside failures without an answer are not told as nothing new."""
+    known = replace(report, findings=report.findings[3:])
+    assert "**3 failures could not be explained**" in render_report(known, "markdown")
+    all_known = replace(known, run=replace(report.run, groups=2))
+    assert "**Nothing new**" in render_report(all_known, "markdown")
+
+
+def test_single_things_are_in_the_singular(report: Report) -> None:
+    """One file, one call and one group are told as one."""
+    run = replace(report.run, files=1, llm_calls=1, chunks=1, groups=1)
+    text = render_report(replace(report, run=run), "markdown")
+    assert "- Read: one file, " in text
+    assert "- Model calls: one call, " in text
+    assert "- Evidence: one excerpt in one group" in text
 
 
 def test_hostile_text_stays_text(

@@ -133,12 +133,32 @@ def test_nothing_pings_or_links(
                 assert "evil" not in str(part["text"]) and "<" not in str(part["text"])
 
 
-def test_calm_and_clean_runs(report: Report) -> None:
+def test_failures_without_answers_are_news(unanswered: Report, half_answered: Report) -> None:
+    """A run whose model was down is posted, and says neither that nothing failed nor that nothing is new."""
+    assert has_news(unanswered)
+    blocks = render_slack_blocks(unanswered)
+    check_limits(blocks)
+    text = read(blocks)
+    assert "storefront: 5 failures could not be explained" in text and "no model answered" in text
+    assert "nothing" not in text and "nothing" not in render_slack_text(unanswered)
+    assert "2 more were found, but no model answered" in read(render_slack_blocks(half_answered))
+    assert "2 more could not be explained" in render_slack_text(half_answered)
+
+
+def test_a_stopped_run_is_no_all_clear(clean: Report) -> None:
+    """A run that was stopped, or read nothing, does not say that nothing failed."""
+    stopped = replace(clean, run=replace(clean.run, status="interrupted"))
+    assert render_slack_text(stopped).startswith("storefront: stopped before the end")
+    blind = replace(clean, run=replace(clean.run, lines=0))
+    assert render_slack_text(blind).startswith("storefront: no log could be read")
+
+
+def test_calm_and_clean_runs(report: Report, clean: Report) -> None:
     """A message that was asked for although nothing is new says so."""
-    calm = replace(report, findings=report.findings[3:])
+    calm = replace(report, findings=report.findings[3:], run=replace(report.run, groups=2))
     assert has_news(report) and not has_news(calm)
     assert "storefront: nothing new" in read(render_slack_blocks(calm))
-    assert "storefront: nothing failed" in read(render_slack_blocks(replace(report, findings=())))
+    assert "storefront: nothing failed" in read(render_slack_blocks(clean))
     assert render_slack_text(calm) == "storefront: nothing new (0 new, 0 regressed, 2 recurring, 1 resolved)"
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bifrost_flow.records import Report
+from bifrost_flow.records import Problem, Report
 from bifrost_flow.render.defuse import make_visible
 from bifrost_flow.render.terminal import render_terminal
 
@@ -72,6 +72,31 @@ def test_troubles_are_listed(report: Report) -> None:
     text = show(report, 200)
     assert text.count("ci/build-1184/core.4411: Looks like a binary file (ELF), not a log.") == 1
     assert "f1:deadbeef00000000: Ollama did not answer within 120 s" in text
+
+
+def test_troubles_name_their_subject_once(report: Report) -> None:
+    """A message that holds its subject already is printed alone."""
+    file = replace(report.files[0], path="no.log", status="missing", error="no.log: there is no such file.")
+    problem = Problem("track", "mlflow", "mlflow: the server did not answer.")
+    lines = show(replace(report, files=(file,), problems=(problem,)), 200).splitlines()
+    assert "  no.log: there is no such file." in lines
+    assert "  mlflow: the server did not answer." in lines
+
+
+def test_failures_without_answers_are_no_all_clear(unanswered: Report, half_answered: Report) -> None:
+    """Where no model answered, the first line counts what was found, and the next says what to do."""
+    text = STYLE.sub("", show(unanswered))
+    assert text.startswith("5 failures could not be explained · ")
+    assert "no model answered" in text and "Nothing" not in text
+    half = STYLE.sub("", show(half_answered, 200)).splitlines()[0]
+    assert half.startswith("3 failures to look at") and half.endswith("2 more could not be explained")
+
+
+def test_a_stopped_run_is_no_all_clear(clean: Report) -> None:
+    """Only a run that was completed says that nothing failed."""
+    assert "Nothing failed" in show(clean)
+    stopped = show(replace(clean, run=replace(clean.run, status="interrupted")))
+    assert "Stopped before the end" in stopped and "Nothing failed" not in stopped
 
 
 @pytest.mark.parametrize("terminal", [True, False])
