@@ -88,7 +88,7 @@ async def audit(
         paths: files, folders, globs, or - for standard input.
         warehouse: folder of the tables.
         project: whose history the findings are compared with.
-        provider: who explains: auto, rules or ollama.
+        provider: who explains: auto, rules, ollama, openai or bedrock.
         model: the provider's model.
         prompt: what is asked: error_analysis, performance, security or deployment.
         lang: language of answers and report: en or ko.
