@@ -425,9 +425,7 @@ def test_a_report_on_standard_output_is_alone_there(console: Console) -> None:
 
 def test_a_closed_pipe_is_no_gate(console: Console) -> None:
     """`run … | head -1` ends with 0 and without a word of trouble."""
-    command = (
-        f"{BIFROST} run {LOGS / 'travis'} --provider rules -q | head -1; echo ${{PIPESTATUS[0]}} >&2"
-    )
+    command = f"{BIFROST} run {LOGS / 'travis'} --provider rules -q | head -1; echo ${{PIPESTATUS[0]}} >&2"
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=console.folder,
