@@ -44,7 +44,7 @@ def classify_text(core: str, text: str) -> str:
 
 
 def judge_severity(kind: str, core: str, *, leading: bool) -> str:
-    """Return the severity of a piece of evidence; the leading one is what failed, however quietly it says so."""
+    """Return the severity of a piece of evidence; the `leading` one of a job that failed is what failed."""
     if kind in ("sanitizer", "kernel_panic", "native_crash") or SEVERE.search(core):
         return "critical"
     if kind in ("warning", "hint", "tail"):

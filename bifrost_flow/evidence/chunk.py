@@ -16,24 +16,26 @@ BEFORE_STACK = 40  # lines before an exception in which its stack may stand
 _ECHO = anchors.to_python(anchors.ECHO)
 
 
-def build_chunks(pieces: list[select.Piece], page: select.Page, path: str, budget_tokens: int) -> list[Chunk]:
+def build_chunks(
+    pieces: list[select.Piece], page: select.Page, path: str, budget_tokens: int, *, failed: bool
+) -> list[Chunk]:
     """Return the chunks of `pieces`; placeholders may be longer than the secrets they stand for, so the
     last gives way."""
     room = budget_tokens * 4
     chunks: list[Chunk] = []
     for piece in pieces:
-        chunk = build_chunk(piece, page, path, len(chunks) + 1)
+        chunk = build_chunk(piece, page, path, len(chunks) + 1, failed=failed)
         while (size := len(chunk.text.encode()) + 1) > room and len(piece.kept) > 1:
             piece.kept.discard(max(piece.kept))
-            chunk = build_chunk(piece, page, path, len(chunks) + 1)
+            chunk = build_chunk(piece, page, path, len(chunks) + 1, failed=failed)
         if size <= room:
             chunks.append(chunk)
             room -= size
     return chunks
 
 
-def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) -> Chunk:
-    """Return the chunk that shows what a piece keeps."""
+def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int, *, failed: bool) -> Chunk:
+    """Return the chunk that shows what a piece keeps; `failed` is whether its job did."""
     kept = sorted(piece.kept)
     # Redacted before it is cut: half a secret would not be recognised.
     redacted, redactions = redact_text("\n".join(page.get(line) or "" for line in kept))
@@ -52,7 +54,7 @@ def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int) ->
         path=path,
         rank=rank,
         spans=spans,
-        severity=categories.judge_severity(piece.kind, core, leading=rank == 1),
+        severity=categories.judge_severity(piece.kind, core, leading=failed and rank == 1),
         category=categories.classify_text(
             core, "\n".join(texts[-TELLING_LINES:]) if piece.kind == "tail" else text
         ),

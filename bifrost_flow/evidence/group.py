@@ -5,23 +5,23 @@ from collections.abc import Sequence
 from bifrost_flow.records import Chunk, FileEvidence, Group
 
 # Scores step with the shape of a line and its place: this near stands another failure of the same sort, not
-# the
-# details or the consequences of the best.
+# the details or the consequences of the best.
 NEAR_BEST = 0.97
 MIN_SCORE = 30.0
-MAX_FAILURES = 12  # of one file
 
 
 def pick_failures(evidence: FileEvidence) -> list[Chunk]:
-    """Return the chunks of a file that are failures in their own right: the best, and others that score
-    near it."""
+    """Return the chunks of a file that are failures in their own right: the best, and others near it.
+
+    Where nothing tells how a job ended, its last lines are no failure for being the last.
+    """
     if evidence.file.outcome == "passed" or not evidence.chunks:
         return []
-    best, *others = evidence.chunks
-    bar = max(MIN_SCORE, best.score * NEAR_BEST)
+    bar = max(MIN_SCORE, evidence.chunks[0].score * NEAR_BEST)
     return [
-        best,
-        *(chunk for chunk in others if chunk.score >= bar and chunk.severity in ("error", "critical")),
+        chunk
+        for chunk in evidence.chunks
+        if chunk.severity in ("error", "critical") and (chunk.rank == 1 or chunk.score >= bar)
     ]
 
 

@@ -290,11 +290,12 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
     page = select.build_page(text_of)
     pieces = select.find_pieces(state.anchors, page, situation)
     packed = pack.pack(pieces, page, situation, budget_tokens)
-    chunks = build_chunks(packed, page, path, budget_tokens)
     head = [clean_line(line) for line in state.head[:JOB_LINES]]
     tail = [clean_line(line) for line in state.tail]
     system = formats.detect_system("\n".join((*state.head, *state.tail)))
     worst = (pieces[0].kind, pieces[0].score) if pieces else None
+    outcome = judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system)
+    chunks = build_chunks(packed, page, path, budget_tokens, failed=outcome == "failed")
     facts = Facts(
         state.length,
         state.valid,
@@ -302,6 +303,6 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
         formats.detect_job("\n".join(head)),
         next((when for line in state.head if (when := formats.parse_time(line))), None),
         next((when for line in reversed(state.tail) if (when := formats.parse_time(line))), None),
-        judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system),
+        outcome,
     )
     return facts, chunks

@@ -200,6 +200,13 @@ def test_passing_jobs_give_no_findings(console: Console) -> None:
     assert (summary["findings"], summary["llm_calls"]) == (0, 0)
 
 
+def test_a_log_that_tells_of_no_failure_gives_no_finding(console: Console) -> None:
+    """Lines that say nothing of an end, good or bad, are no failure."""
+    done = console.call("run", "-", "--provider", "rules", "--json", stdin=b"hello\nall is well\nbye\n")
+    assert done.code == 0
+    assert (done.json["findings"], done.json["llm_calls"]) == (0, 0)
+
+
 def test_dry_run_calls_nobody_and_writes_nothing(console: Console) -> None:
     """A dry run tells what would be asked, asks nobody, and makes no warehouse."""
     with ModelServer() as server:
