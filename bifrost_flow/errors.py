@@ -2,12 +2,13 @@
 
     BifrostError
     ├── SettingsError         a setting, flag or file of settings is wrong: mend it (exit code 2)
-    ├── SourceError           an input can't be read: it is reported, the rest goes on (exit code 3)
     ├── ModelError
     │   ├── ModelUnavailable  down, throttled or too slow: the same call may succeed later
     │   └── ModelRefused      the call itself was refused or the answer is unusable: repeating it won't help
     ├── WarehouseError        tables can't be read or written
     └── DeliveryError         a result could not be handed to Slack, MLflow or a file: best effort, recorded
+
+An input that can't be read is no error here but a `Problem`: the rest goes on.
 
 Connectors translate a vendor's errors into these, once, with ``raise … from``. Messages say what was wrong,
 with which value, and what to do.
@@ -20,15 +21,6 @@ class BifrostError(Exception):
 
 class SettingsError(BifrostError):
     """A setting, flag or file of settings is wrong."""
-
-
-class SourceError(BifrostError):
-    """An input can't be read; `kind` is one of `records.FILE_STATUSES`."""
-
-    def __init__(self, message: str, *, path: str, kind: str = "unreadable") -> None:
-        super().__init__(message)
-        self.path = path
-        self.kind = kind
 
 
 class ModelError(BifrostError):

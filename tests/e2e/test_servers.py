@@ -83,7 +83,7 @@ def test_a_killed_run_leaves_no_server_behind(alone: Console, prefect_api: str) 
 
 def test_up_keeps_a_server_that_runs_use_until_down(fresh: Console) -> None:
     """`up` starts a server, `status` and `run` find it, `down` stops it, and each says so."""
-    assert "up" in fresh.call("status").out
+    assert "No Prefect server is kept warm" in fresh.call("status").out
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -92,6 +92,7 @@ def test_up_keeps_a_server_that_runs_use_until_down(fresh: Console) -> None:
         assert up.code == 0, up.err
         assert f"http://127.0.0.1:{port}/api" in up.out
         kept = _servers_of(fresh.prefect_home)
+        assert len(kept) == 1
         assert f"127.0.0.1:{port}" in fresh.call("status").out
         assert "already" in fresh.call("up").out or str(port) in fresh.call("up").out
         done = fresh.call("run", LOGS / "zuul", "--provider", "rules", "--json")
