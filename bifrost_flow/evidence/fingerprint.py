@@ -9,47 +9,49 @@ detectable rather than silently splitting the history: findings of another versi
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 VERSION = "f1"
 MAX_TEMPLATE = 400
 
+# Each mask with the literals of which one must stand in a text for the pattern to match; "0" stands for any digit.
 _MASKS = tuple(
-    (re.compile(pattern), mask)
-    for pattern, mask in (
-        (r"^(?:rcu: )?INFO: rcu\w* (?:self-)?detected (?:expedited )?stalls? on .*", "INFO: rcu stall"),
-        (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "<id>"),
-        (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d))?)?", "<time>"),
-        (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?:[A-Z][a-z]{2} +\d{1,2}|\d{1,2} [A-Z][a-z]{2})(?: \d{4})?(?: \d\d:\d\d:\d\d)?(?: [A-Z]{3,4})?(?: \d{4})?", "<time>"),
-        (r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} \d\d:\d\d:\d\d\b", "<time>"),
-        (r"\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?\b", "<time>"),
-        (r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>|`)\]}]+", "<url>"),
-        (r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b", "<mail>"),
-        (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b", "<host>"),
-        (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|dev|local|internal|example|cloud|test|lan|corp|edu|gov)(?::\d+)?\b", "<host>"),
-        (r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/]|\.{1,2}[\\/]|~/)?(?:[\w.@+~%=-]+[\\/])+(?=[\w.@+~%=-]*)", ""),
-        (r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?", ""),
-        (r"(?i)\b(pid|cpu|comm|tid|task)([:= #]+)[\w./:-]+", r"\1 <n>"),
-        (r"\b0[xX][0-9a-fA-F]+\b", "<n>"),
-        (r"\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{7,}\b", "<n>"),
-        (r"(\"|'|`|‘|“)(?=[^\"'`’”\n]{1,200}[\"'`’”])[^\"'`’”\n]*(?:[\d\s/\\]|[^\"'`’”\n]{40})[^\"'`’”\n]*[\"'`’”]", "<q>"),
-        (r"(?<![A-Za-z])[-+]?\d+(?:[.,:]\d+)*(?:\s?(?:ms|us|µs|ns|s|sec|secs|seconds|m|min|mins|minutes|h|hours|[KMGT]i?B|[kKMGT]|%|bytes|B)\b)?", "<n>"),
-        (r"\d+", "<n>"),
-        (r"(?:<n>[\s,;:x]*){2,}", "<n> "),
-        (r"[=*_~+#.-]{4,}", "--"),
-        (r"\s+", " "),
+    (re.compile(pattern), mask, needs)
+    for pattern, mask, needs in (
+        (r"^(?:rcu: )?INFO: rcu\w* (?:self-)?detected (?:expedited )?stalls? on .*", "INFO: rcu stall", ("INFO: rcu",)),
+        (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "<id>", ("-",)),
+        (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d))?)?", "<time>", ("-0", "-1")),
+        (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?:[A-Z][a-z]{2} +\d{1,2}|\d{1,2} [A-Z][a-z]{2})(?: \d{4})?(?: \d\d:\d\d:\d\d)?(?: [A-Z]{3,4})?(?: \d{4})?", "<time>", ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")),
+        (r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} \d\d:\d\d:\d\d\b", "<time>", (":",)),
+        (r"\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?\b", "<time>", (":",)),
+        (r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>|`)\]}]+", "<url>", ("://",)),
+        (r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b", "<mail>", ("@",)),
+        (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b", "<host>", (".",)),
+        (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|dev|local|internal|example|cloud|test|lan|corp|edu|gov)(?::\d+)?\b", "<host>", (".",)),
+        (r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/]|\.{1,2}[\\/]|~/)?(?:[\w.@+~%=-]+[\\/])+(?=[\w.@+~%=-]*)", "", ("/", "\\")),
+        (r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?", "", ("+0x",)),
+        (r"(?i)\b(pid|cpu|comm|tid|task)([:= #]+)[\w./:-]+", r"\1 <n>", ("pid", "PID", "Pid", "cpu", "CPU", "Cpu", "comm", "COMM", "Comm", "tid", "TID", "Tid", "task", "TASK", "Task")),
+        (r"\b0[xX][0-9a-fA-F]+\b", "<n>", ("0x", "0X")),
+        (r"\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{7,}\b", "<n>", ("0",)),
+        (r"(\"|'|`|‘|“)(?=[^\"'`’”\n]{1,200}[\"'`’”])[^\"'`’”\n]*(?:[\d\s/\\]|[^\"'`’”\n]{40})[^\"'`’”\n]*[\"'`’”]", "<q>", ('"', "'", "`", "‘", "“")),
+        (r"(?<![A-Za-z])[-+]?\d+(?:[.,:]\d+)*(?:\s?(?:ms|us|µs|ns|s|sec|secs|seconds|m|min|mins|minutes|h|hours|[KMGT]i?B|[kKMGT]|%|bytes|B)\b)?", "<n>", ("0",)),
+        (r"\d+", "<n>", ("0",)),
+        (r"(?:<n>[\s,;:x]*){2,}", "<n> ", ("<n>",)),
+        (r"[=*_~+#.-]{4,}", "--", ("",)),
+        (r"\s+", " ", ("",)),
     )
 )  # fmt: skip
 
+_DIGIT = re.compile(r"\d")
 
-_NAMES = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*[`']|‘[^’]*’|[\w-]+\.[a-z]{1,5}\b|\b\w*[_.]\w+\b")
 
-
-def mask_text(text: str, *, names: bool = False) -> str:
-    """Return `text` with everything masked that varies between two reports of the same failure; names too, if asked."""
-    for pattern, mask in _MASKS:
-        text = pattern.sub(mask, text)
-    if names:
-        text = _NAMES.sub("<q>", text)
+@lru_cache(maxsize=1 << 15)
+def mask_text(text: str) -> str:
+    """Return `text` with everything masked that varies between two reports of the same failure."""
+    digits = _DIGIT.search(text) is not None
+    for pattern, mask, needs in _MASKS:
+        if any(literal in text if literal != "0" else digits for literal in needs):
+            text = pattern.sub(mask, text)
     return text.strip()[:MAX_TEMPLATE]
 
 

@@ -23,7 +23,7 @@ _OTHERS = (
     re.compile(r"^\s{0,2}(?P<name>[A-Za-z_][\w./-]*\.[\w.*()\[\]]+)\((?:0x|\{|\.\.\.|\)|[a-z]+\()"),
     re.compile(r"^(?:[0-9a-f`]{8,} ){1,3}(?P<name>\w+!\S+?)\+0x"),
 )
-_MARKS = ("+0x", "(", "#", "File ", ":in ", "::")  # one of these stands in every frame
+_MARKS = re.compile(r"\+0x|[(#]|File |:in |::")  # one of these stands in every frame
 _NAME = re.compile(r"[A-Za-z_~<$](?!\w*$)|[A-Za-z_~<$]\w*[g-zG-Z_]")
 _SYSCALL = re.compile(r"^(?:do_|x64_|se_|ia32_|arm64_|compat_)*sys_")
 _ACCESS = re.compile(r"\b(READ|WRITE|Read|Write) (?:of size|memory access)")
@@ -56,7 +56,7 @@ def name_frames(lines: Iterable[str]) -> list[str]:
     other: list[str] = []
     python = False
     for line in lines:
-        if not any(mark in line for mark in _MARKS):
+        if not _MARKS.search(line):
             if len(other) >= OTHER_FRAMES and not python:
                 break
             continue

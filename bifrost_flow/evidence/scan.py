@@ -2,17 +2,20 @@
 not the file."""
 
 from bisect import bisect_left
+from codecs import utf_8_decode
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
+from operator import itemgetter
 
 import polars as pl
 
 from bifrost_flow.evidence import formats, pack, score, select
 from bifrost_flow.evidence.anchors import SHAPES
-from bifrost_flow.evidence.chunk import build_chunks
+from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks
 from bifrost_flow.evidence.clean import clean_line
 from bifrost_flow.evidence.outcome import judge_outcome
 from bifrost_flow.records import Chunk
@@ -23,6 +26,8 @@ LIKE_KEPT = 40  # anchors of one template in a block
 KEEP_FAILS = 200
 HEAD_LINES, TAIL_LINES, JOB_LINES = 300, 120, 60
 WORKERS = 2
+MEND_BYTES = 1 << 18
+FINAL_ANCHORS = 300  # those that reports are looked for around
 
 WEIGHTS = {"none": 0.0, "echo": score.ECHO_WEIGHT, **{shape.name: shape.weight for shape in SHAPES}}
 _WEIGHT_OF = pl.DataFrame(
@@ -57,6 +62,7 @@ class _State:
     head: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
     last_start: int = 0
+    floor: float = 0.0  # what a line must weigh to come among the anchors that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +72,21 @@ class _Prepared:
     valid: bool  # UTF-8
 
 
-def mend_utf8(block: bytes, piece_bytes: int = 1 << 16) -> bytes:
-    """Replace invalid bytes; only the pieces that hold some are decoded, which is most of the cost."""
-    pieces = []
-    start = 0
+def mend_utf8(block: bytes) -> bytes:
+    """Replace invalid bytes; only the pieces that hold some are copied."""
+    view = memoryview(block)
+    pieces: list[bytes | memoryview] = []
+    start = done = 0
     while start < len(block):
         # Never cut inside a character.
-        end = (block.find(b"\n", start + piece_bytes) + 1) or len(block)
-        piece = block[start:end]
+        end = (block.find(b"\n", start + MEND_BYTES) + 1) or len(block)
+        try:
+            utf_8_decode(view[start:end], "strict", True)
+        except UnicodeDecodeError:
+            pieces += (view[done:start], block[start:end].decode("utf-8", "replace").encode())
+            done = end
         start = end
-        if not piece.isascii():
-            try:
-                piece.decode()
-            except UnicodeDecodeError:
-                piece = piece.decode("utf-8", "replace").encode()
-        pieces.append(piece)
-    return b"".join(pieces)
+    return b"".join((*pieces, view[done:])) if pieces else block
 
 
 def is_utf8(block: bytes) -> bool:
@@ -101,7 +106,7 @@ def split_lines(block: bytes, max_line_bytes: int, *, trusted: bool = True) -> t
     valid = True
     if not trusted:
         mended = mend_utf8(block)
-        valid, block = mended == block, mended
+        valid, block = mended is block, mended
     try:
         lines = pl.scan_lines(block).collect()["line"]
     except pl.exceptions.ComputeError:
@@ -153,7 +158,8 @@ def scan_file(
     state = _State()
     for block in _prepare_ahead(blocks, max_line_bytes):
         _judge(block, state)
-    return _finish(state, path, budget_tokens)
+    facts, drafts = _finish(state, path, budget_tokens)
+    return facts, finish_chunks(drafts)
 
 
 def scan_small_files(
@@ -180,7 +186,8 @@ def scan_small_files(
         _fill(state, rows, columns, start, end)
         results.append(_finish(state, path, budget_tokens))
         start = end
-    return results
+    chunks = iter(finish_chunks([draft for _, drafts in results for draft in drafts]))
+    return [(facts, list(islice(chunks, len(drafts)))) for facts, drafts in results]
 
 
 def _fill(state: _State, rows: list[int], columns: list[list], start: int, end: int) -> None:
@@ -216,7 +223,7 @@ def _judge(block: _Prepared, state: _State) -> None:
     del state.fails[:-KEEP_FAILS], state.starts[:-KEEP_FAILS]
     rank = pl.col("weight") * pl.col("blocks").cast(pl.Float64).pow(-select.SPREAD_EXPONENT)
     order = pl.int_range(pl.len()).over("template")
-    best = found.filter(pl.col("weight") > 0).with_columns(rank=rank)
+    best = found.with_columns(rank=rank).filter((pl.col("weight") > 0) & (pl.col("rank") >= state.floor))
     best = best.filter((order < LIKE_KEPT) | (order >= pl.len().over("template") - 2))
     best = best.sort("rank", "row", descending=[True, True]).head(KEEP_ANCHORS)
     new = [
@@ -257,10 +264,20 @@ def _spans_around(rows: list[int], length: int) -> list[list[int]]:
     return spans
 
 
+def _best_anchors(state: _State, situation: select.Situation, count: int) -> list[score.Anchor]:
+    """Return the `count` anchors that weigh most in their places, best first."""
+    if len(state.anchors) <= count:
+        return state.anchors
+    scored = [
+        (select.score_anchor(anchor, situation), anchor.line, anchor) for anchor in state.anchors
+    ]
+    return [anchor for _, _, anchor in sorted(scored, key=itemgetter(0, 1), reverse=True)[:count]]
+
+
 def _prune(state: _State) -> None:
     situation = _situation(state)
-    state.anchors.sort(key=lambda anchor: (-select.score_anchor(anchor, situation), -anchor.line))
-    del state.anchors[2 * KEEP_ANCHORS :]
+    state.anchors = _best_anchors(state, situation, 2 * KEEP_ANCHORS)
+    state.floor = select.score_anchor(state.anchors[-1], situation)
     lines = sorted([anchor.line for anchor in state.anchors] + state.fails[-4:])
     kept = []
     for start, texts in state.windows:
@@ -277,7 +294,7 @@ def _situation(state: _State) -> select.Situation:
     return select.Situation(state.length, tuple(state.fails), tuple(state.starts), spread)
 
 
-def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[Chunk]]:
+def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[Draft]]:
     raw: dict[int, str] = {}
     for start, texts in state.windows:
         raw.update(zip(range(start, start + len(texts)), texts, strict=True))
@@ -288,14 +305,14 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
 
     situation = _situation(state)
     page = select.build_page(text_of)
-    pieces = select.find_pieces(state.anchors, page, situation)
+    pieces = select.find_pieces(_best_anchors(state, situation, FINAL_ANCHORS), page, situation)
     packed = pack.pack(pieces, page, situation, budget_tokens)
     head = [clean_line(line) for line in state.head[:JOB_LINES]]
     tail = [clean_line(line) for line in state.tail]
     system = formats.detect_system("\n".join((*state.head, *state.tail)))
     worst = (pieces[0].kind, pieces[0].score) if pieces else None
     outcome = judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system)
-    chunks = build_chunks(packed, page, path, budget_tokens, failed=outcome == "failed")
+    drafts = draft_chunks(packed, page, path, budget_tokens, failed=outcome == "failed")
     facts = Facts(
         state.length,
         state.valid,
@@ -305,4 +322,4 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[C
         next((when for line in reversed(state.tail) if (when := formats.parse_time(line))), None),
         outcome,
     )
-    return facts, chunks
+    return facts, drafts

@@ -1,18 +1,20 @@
 """Choose what of a file is shown within a budget: every failure's own line first, then the reports around
 them, best first."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bifrost_flow.evidence.extent import Page, find_extent, starts_report
-from bifrost_flow.evidence.fingerprint import mask_text
 from bifrost_flow.evidence.score import Anchor
 
 MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
 SPREAD_EXPONENT = 0.8
 HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
+# What differs between two failures of one sort: quoted names, numbers, paths, identifiers.
+_NAMES = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*[`']|‘[^’]*’|\S*[\d_./\\]\S*|\s+")
 LISTED = ("sanitizer", "kernel_panic", "diagnostic", "test_fail")
 
 
@@ -97,7 +99,7 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
     for anchor in anchors:
         first, last = find_extent(page, anchor.line, anchor.kind, stop)
         score = score_anchor(anchor, situation)
-        like = hash(mask_text(anchor.text, names=True))
+        like = hash(_NAMES.sub("", anchor.text))
         found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (score, like)}))
     merged: list[Piece] = []
     for piece in sorted(found, key=lambda piece: (piece.first, -piece.last)):
