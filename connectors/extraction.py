@@ -1,17 +1,23 @@
 """Read sources and hand their text to the evidence stage, file by file."""
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files, split_lines
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence, LogFile
+from connectors.extraction_pool import ExtractionPool
 from connectors.sources import MAX_LINE_BYTES, ReadFacts, Source, read_blocks
 
 # Files up to this size share their frames; a batch holds about this much at once.
 SMALL_BYTES = 1 << 20
-BATCH_BYTES = 8 << 20
-BATCH_FILES = 500
+BATCH_BYTES = 4 << 20
+BATCH_FILES = 250
+# From this many batches of small files on, they are worth processes of their own.
+POOL_BATCHES = 4
+MAX_PROCESSES = 8
 
 
 def extract_evidence(
@@ -26,18 +32,64 @@ def extract_evidence(
 
     `bytes_done` is called with the number of bytes of text read since the last call.
     """
-    small: list[Source] = []
+    batches = split_batches(sources)
+    processes = min(os.cpu_count() or 1, MAX_PROCESSES)
+    if processes > 1 and sum(len(batch) > 1 for batch in batches) >= POOL_BATCHES:
+        with ExtractionPool(processes, budget_tokens, max_line_bytes) as pool:
+            yield from _extract_pooled(batches, pool, budget_tokens, max_line_bytes, bytes_done)
+        return
+    for batch in batches:
+        yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done)
+
+
+def split_batches(sources: Sequence[Source]) -> list[list[Source]]:
+    """Return `sources` in order: small ones together, each large one by itself."""
+    batches: list[list[Source]] = []
+    size = BATCH_BYTES
     for source in sources:
-        if source.size <= SMALL_BYTES:
-            small.append(source)
-            if sum(held.size for held in small) >= BATCH_BYTES or len(small) >= BATCH_FILES:
-                yield from _extract_small(small, budget_tokens, max_line_bytes, bytes_done)
-                small = []
+        if source.size > SMALL_BYTES or size >= BATCH_BYTES or len(batches[-1]) >= BATCH_FILES:
+            batches.append([])
+            size = 0
+        batches[-1].append(source)
+        size = BATCH_BYTES if source.size > SMALL_BYTES else size + source.size
+    return batches
+
+
+def extract_batch(
+    batch: list[Source],
+    budget_tokens: int,
+    max_line_bytes: int,
+    bytes_done: Callable[[int], None] | None = None,
+) -> Iterator[FileEvidence]:
+    """Yield the evidence of one of `split_batches`' batches."""
+    if batch[0].size > SMALL_BYTES:
+        yield _extract_one(batch[0], budget_tokens, max_line_bytes, bytes_done)
+    else:
+        yield from _extract_small(batch, budget_tokens, max_line_bytes, bytes_done)
+
+
+def _extract_pooled(
+    batches: list[list[Source]],
+    pool: ExtractionPool,
+    budget_tokens: int,
+    max_line_bytes: int,
+    bytes_done: Callable[[int], None] | None,
+) -> Iterator[FileEvidence]:
+    """Yield what `extract_batch` would, small files read by other processes while large ones are read here."""
+    ahead = iter([batch for batch in batches if batch[0].size <= SMALL_BYTES])
+    waiting = deque(pool.submit(batch) for batch in islice(ahead, 2 * pool.processes))
+    for batch in batches:
+        if batch[0].size > SMALL_BYTES:
+            yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done)
             continue
-        yield from _extract_small(small, budget_tokens, max_line_bytes, bytes_done)
-        small = []
-        yield _extract_one(source, budget_tokens, max_line_bytes, bytes_done)
-    yield from _extract_small(small, budget_tokens, max_line_bytes, bytes_done)
+        done = waiting.popleft().result()
+        if (following := next(ahead, None)) is not None:
+            waiting.append(pool.submit(following))
+        # A process that was lost (out of memory, say) leaves its batch to us.
+        for evidence in done or extract_batch(batch, budget_tokens, max_line_bytes):
+            if bytes_done is not None:
+                bytes_done(evidence.file.bytes)
+            yield evidence
 
 
 def _extract_one(

@@ -307,8 +307,8 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[D
     page = select.build_page(text_of)
     pieces = select.find_pieces(_best_anchors(state, situation, FINAL_ANCHORS), page, situation)
     packed = pack.pack(pieces, page, situation, budget_tokens)
-    head = [clean_line(line) for line in state.head[:JOB_LINES]]
-    tail = [clean_line(line) for line in state.tail]
+    head = list(map(clean_line, state.head[:JOB_LINES]))
+    tail = list(map(clean_line, state.tail))
     system = formats.detect_system("\n".join((*state.head, *state.tail)))
     worst = (pieces[0].kind, pieces[0].score) if pieces else None
     outcome = judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system)
