@@ -296,7 +296,8 @@ def _situation(state: _State) -> select.Situation:
 
 def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[Draft]]:
     raw: dict[int, str] = {}
-    for start, texts in state.windows:
+    tail_start = state.length - len(state.tail)
+    for start, texts in (*state.windows, (0, state.head), (tail_start, state.tail)):
         raw.update(zip(range(start, start + len(texts)), texts, strict=True))
 
     def text_of(line: int) -> str | None:
@@ -307,8 +308,8 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[D
     page = select.build_page(text_of)
     pieces = select.find_pieces(_best_anchors(state, situation, FINAL_ANCHORS), page, situation)
     packed = pack.pack(pieces, page, situation, budget_tokens)
-    head = list(map(clean_line, state.head[:JOB_LINES]))
-    tail = list(map(clean_line, state.tail))
+    head = [page.get(line) or "" for line in range(min(JOB_LINES, len(state.head)))]
+    tail = [page.get(line) or "" for line in range(tail_start, state.length)]
     system = formats.detect_system("\n".join((*state.head, *state.tail)))
     worst = (pieces[0].kind, pieces[0].score) if pieces else None
     outcome = judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system)

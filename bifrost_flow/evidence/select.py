@@ -130,13 +130,18 @@ def _touch(into: Piece, piece: Piece, page: Page) -> bool:
     return piece.first - into.last <= 2 and not starts_report(page.get(piece.first) or "")
 
 
+class _Remembered(dict[int, str | None]):
+    """Lines by their number, each made the first time that it is asked for."""
+
+    def __init__(self, text_of: Callable[[int], str | None]) -> None:
+        super().__init__()
+        self._text_of = text_of
+
+    def __missing__(self, line: int) -> str | None:
+        self[line] = text = self._text_of(line)
+        return text
+
+
 def build_page(text_of: Callable[[int], str | None]) -> Page:
     """Return a page that remembers what `text_of` said."""
-    known: dict[int, str | None] = {}
-
-    def get(line: int) -> str | None:
-        if line not in known:
-            known[line] = text_of(line)
-        return known[line]
-
-    return Page(get)
+    return Page(_Remembered(text_of).__getitem__)
