@@ -229,7 +229,7 @@ def _key(names: tuple[str, ...]) -> str:
 
 _CARRIES = rf"{_key(CARRIED)}\""
 _WRITTEN = {r"\n": BREAK, r"\t": "\t", r"\r": "", r"\"": '"', r"\\": "\\", r"\/": "/"}
-_COLOUR = r"\\u001[bB]\[[0-9;]*[A-Za-z]"
+_COLOUR = r"\\+u001[bB]\[[0-9;]*[A-Za-z]"  # also where it was escaped twice
 
 
 def unwrap_column(lines: pl.Series) -> pl.Series:
