@@ -17,7 +17,7 @@ from bifrost_flow.evidence import formats, pack, score, select
 from bifrost_flow.evidence.anchors import SHAPES
 from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks
 from bifrost_flow.evidence.clean import clean_line
-from bifrost_flow.evidence.outcome import judge_outcome
+from bifrost_flow.evidence.outcome import Signs, judge_outcome
 from bifrost_flow.records import Chunk
 
 BEFORE, AFTER = 70, 130  # lines kept around an anchor
@@ -312,13 +312,21 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[D
     tail = [page.get(line) or "" for line in range(tail_start, state.length)]
     system = formats.detect_system("\n".join((*state.head, *state.tail)))
     worst = (pieces[0].kind, pieces[0].score) if pieces else None
-    outcome = judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system)
+    signs = Signs(
+        failed_steps=len(state.fails),
+        resumed=bool(state.fails) and state.last_start > state.fails[-1],
+        worst=worst,
+        since_worst=state.length - 1 - pieces[0].anchor if pieces else 0,
+        ci_system=system,
+        dated=formats.are_dated(state.tail),
+    )
+    outcome = judge_outcome(head, tail, signs)
     drafts = draft_chunks(packed, page, path, budget_tokens, failed=outcome == "failed")
     facts = Facts(
         state.length,
         state.valid,
         system,
-        formats.detect_job("\n".join(head)),
+        formats.detect_job("\n".join(head), first=state.head[0] if state.head else "", path=path),
         next((when for line in state.head if (when := formats.parse_time(line))), None),
         next((when for line in reversed(state.tail) if (when := formats.parse_time(line))), None),
         outcome,

@@ -67,7 +67,7 @@ def _strip_prefixes(found: pl.DataFrame, *, tabbed: bool) -> pl.DataFrame:
         width = fixed.end()
         ends = texts.str.slice(width - 2, 2) == "Z "
         if (ends & texts.str.starts_with("20")).all():
-            return found.with_columns(texts.str.slice(width).str.strip_chars_end())
+            return found.with_columns(clean.strip_inner(texts.str.slice(width).str.strip_chars_end()))
     return found.with_columns(strip_prefix(pl.col("text"), tabbed=tabbed))
 
 

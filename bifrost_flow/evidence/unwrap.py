@@ -1,0 +1,295 @@
+r"""Read what a line carries when each line of a log is an object: JSON of containers, journals and services, and
+TeamCity's service messages.
+
+A line stays one line: breaks inside a message are shown as ` ⏎ `, indentation behind them is kept.
+"""
+
+# ruff: noqa: E501 -- a pattern is read as a whole
+
+import json
+import re
+from collections.abc import Iterator
+
+import polars as pl
+
+BREAK = " ⏎ "
+MAX_TEXT_CHARS = 8000  # of an unwrapped line; stacks are cut
+
+# Keys under which a transport puts the line that a program wrote: container runtimes, journald, `go test -json`.
+CARRIED = ("log", "MESSAGE", "Output", "rendered", "textPayload")
+# What else an object must hold to be one of these.
+_CARRIERS = re.compile(
+    r"\"(?:stream|time|kubernetes|docker|__REALTIME_TIMESTAMP|PRIORITY|_PID|SYSLOG_IDENTIFIER|Action|reason|insertId|logName)\"\s*:"
+)
+MESSAGES = (
+    "message",
+    "msg",
+    "event",
+    "@m",
+    "@mt",
+    "short_message",
+    "RenderedMessage",
+    "Message",
+    "text",
+    "body",
+)
+LEVELS = (
+    "level",
+    "severity",
+    "lvl",
+    "levelname",
+    "log.level",
+    "log_level",
+    "loglevel",
+    "Level",
+    "LogLevel",
+    "@l",
+)
+TIMES = (
+    "timestamp",
+    "@timestamp",
+    "time",
+    "ts",
+    "t",
+    "datetime",
+    "date",
+    "asctime",
+    "Timestamp",
+    "@t",
+    "eventTime",
+)
+ERRORS = ("error", "err", "exception", "exc_info", "error.message", "cause", "reason", "@x", "Exception")
+STACKS = (
+    "stack",
+    "stack_trace",
+    "stacktrace",
+    "stackTrace",
+    "traceback",
+    "exc_text",
+    "error.stack_trace",
+    "backtrace",
+    "trace",
+)
+_NUMBERED = {10: "TRACE", 20: "DEBUG", 30: "INFO", 40: "WARN", 50: "ERROR", 60: "FATAL"}
+# What begins or goes on with a report: a level in front would hide what it is.
+REPORT = re.compile(
+    r"\s|Traceback |panic|goroutine |Caused by|[\w.$:]*(?:Error|Exception|Failure)\b|at |\.\.\. |thread '|[#^~=_*|>+-]|E  |FAIL|\d+\)|$"
+)
+
+_ESCAPED = r"((?:[^\"\\]|\\.)*)"
+_TEXT = re.compile(rf"\"(?:{'|'.join(map(re.escape, (*CARRIED, *MESSAGES)))})\"\s*:\s*\"{_ESCAPED}")
+_SERVICE = re.compile(r"^\s*##teamcity\[(\w+)(.*)\]\s*$")
+_ATTRIBUTE = re.compile(r"(\w+)\s*=\s*'((?:[^'|]|\|.)*)'")
+_TC_ESCAPE = re.compile(r"\|(?:0x([0-9A-Fa-f]{4})|(.))")
+_TC_SIGNS = {"n": "\n", "r": "", "x": "\n", "l": "\n", "p": "\n"}
+
+
+def unwrap_line(text: str) -> str:
+    """Return the message that `text` carries, its breaks shown; `text` itself where it carries none."""
+    start = text[:1]
+    if start == "{":
+        return _unwrap_json(text)
+    if start == "#" and text.startswith("##teamcity["):
+        return _unwrap_service(text)
+    return text
+
+
+def show_breaks(text: str) -> str:
+    """Return `text` on one line."""
+    parts = [
+        part for part in text[:MAX_TEXT_CHARS].replace("\r\n", "\n").rstrip().split("\n") if part.strip()
+    ]
+    return BREAK.join(part.rstrip() for part in parts)
+
+
+def _unwrap_json(text: str) -> str:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        # Cut by whoever carried it: what is left of its message.
+        found = _TEXT.search(text) if text.startswith('{"') else None
+        return show_breaks(_unescape(found[1])) if found else text
+    if not isinstance(value, dict):
+        return text
+    carried = _read_carried(value)
+    if carried is not None and _CARRIERS.search(text):
+        return show_breaks(carried)
+    inner = next(
+        (value[key] for key in ("jsonPayload", "fields", "record") if isinstance(value.get(key), dict)), {}
+    )
+    flat = {**inner, **value}
+    message = next((item for key in MESSAGES if isinstance(item := flat.get(key), str) and item), None)
+    level = next((flat[key] for key in LEVELS if isinstance(flat.get(key), str | int)), None)
+    if level is None and not any(key in flat for key in TIMES):
+        return text
+    details = list(dict.fromkeys(_read_details(flat)))
+    if message is None and not details:
+        return text
+    shown = [*([message] if message else []), *(part for part in details if part not in (message or ""))]
+    return show_breaks(_name_level(level, shown[0]) + "\n".join(shown))
+
+
+def _read_carried(value: dict[str, object]) -> str | None:
+    for key in CARRIED:
+        item = value.get(key)
+        if isinstance(item, str):
+            return item
+        if (
+            key == "MESSAGE"
+            and isinstance(item, list)
+            and all(isinstance(n, int) and 0 <= n < 256 for n in item)
+        ):
+            return bytes(n for n in item if isinstance(n, int)).decode("utf-8", "replace")
+    inner = value.get("message")
+    rendered = inner.get("rendered") if isinstance(inner, dict) else None
+    return rendered if isinstance(rendered, str) else None
+
+
+def _read_details(flat: dict[str, object]) -> Iterator[str]:
+    """Yield what an object says of an error beside its message: the error, then the stack."""
+    for key in (*ERRORS, *STACKS):
+        item = flat.get(key)
+        if isinstance(item, dict):
+            inner = {str(name).lower(): part for name, part in item.items()}
+            stack = next(
+                (
+                    part
+                    for name in ("stack", "stack_trace", "stacktrace")
+                    if isinstance(part := inner.get(name), str)
+                ),
+                "",
+            )
+            kind = next(
+                (
+                    part
+                    for name in ("type", "name", "class", "kind")
+                    if isinstance(part := inner.get(name), str)
+                ),
+                "",
+            )
+            message = inner.get("message") if isinstance(inner.get("message"), str) else ""
+            yield from (
+                part
+                for part in (": ".join(filter(None, (kind, str(message)))) if not stack else "", stack)
+                if part
+            )
+        elif isinstance(item, list) and item and all(isinstance(part, str) for part in item):
+            yield "\n".join(map(str, item))
+        elif isinstance(item, str) and item.strip():
+            yield item
+
+
+def _name_level(level: object, message: str) -> str:
+    if level is None or isinstance(level, bool) or REPORT.match(message):
+        return ""
+    name = _NUMBERED.get(level) if isinstance(level, int) else str(level).upper()
+    return f"{name} " if name and name.isalpha() else ""
+
+
+def _unescape(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"', strict=False))
+    except ValueError:
+        return text
+
+
+def _unwrap_service(text: str) -> str:
+    """Return a service message in words; escapes are those of TeamCity's manual, "Service Messages"."""
+    found = _SERVICE.match(text)
+    if not found:
+        return text
+    parts = {key: _TC_ESCAPE.sub(_read_escape, value) for key, value in _ATTRIBUTE.findall(found[2])}
+    name, what = parts.get("name", ""), found[1]
+    if what == "testFailed":
+        said = "\n".join(filter(None, (parts.get("message"), parts.get("details"))))
+        return show_breaks(f"--- FAIL: {name}: {said}")
+    if what in ("testStdOut", "testStdErr"):
+        return show_breaks(parts.get("out", "")) or text
+    if what == "buildProblem":
+        return show_breaks(f"ERROR: {parts.get('description', '')}")
+    if what == "message" and "text" in parts:
+        level = {"ERROR": "ERROR: ", "FAILURE": "ERROR: ", "WARNING": "WARNING: "}.get(
+            parts.get("status", ""), ""
+        )
+        said = "\n".join(filter(None, (parts["text"], parts.get("errorDetails"))))
+        return show_breaks(f"{level}{said}")
+    return text
+
+
+def _read_escape(found: re.Match[str]) -> str:
+    if found[1]:
+        sign = chr(int(found[1], 16))
+        return sign if not 0xD800 <= ord(sign) < 0xE000 else "\ufffd"
+    return _TC_SIGNS.get(found[2], found[2])
+
+
+def _key(names: tuple[str, ...]) -> str:
+    return rf"\"(?:{'|'.join(map(re.escape, names))})\"\s*:\s*"
+
+
+_CARRIES = rf"{_key(CARRIED)}\""
+_WRITTEN = {r"\n": BREAK, r"\t": "\t", r"\r": "", r"\"": '"', r"\\": "\\", r"\/": "/"}
+_COLOUR = r"\\+u001[bB]\[[0-9;]*[A-Za-z]"  # also where it was escaped twice
+
+
+def unwrap_column(lines: pl.Series) -> pl.Series:
+    """Do about what `unwrap_line` does, on a String column: by pattern, without parsing.
+
+    Lines that are no objects stay, and cost the look at their first byte.
+    """
+    objects = lines.str.starts_with("{")
+    if objects.any():
+        lines = replace_where(lines, objects, _unwrap_objects(lines.filter(objects)))
+    messages = lines.str.starts_with("##teamcity[")
+    if messages.any():
+        told = [_unwrap_service(text) for text in lines.filter(messages)]
+        lines = replace_where(lines, messages, pl.Series(told, dtype=pl.String))
+    return lines
+
+
+def replace_where(lines: pl.Series, mask: pl.Series, values: pl.Series) -> pl.Series:
+    """Return `lines` with `values` where `mask` is true."""
+    if mask.all():
+        return values.rename(lines.name)
+    return lines.scatter(mask.arg_true(), values)
+
+
+def _unwrap_objects(lines: pl.Series) -> pl.Series:
+    carried = lines.str.extract(_CARRIES + _ESCAPED)
+    carries = carried.is_not_null()
+    if carries.any():
+        carries &= lines.str.contains(_CARRIERS.pattern)
+    if carries.all():
+        return _write_out(carried)
+    others = lines.filter(~carries)
+    lines = replace_where(
+        lines, ~carries, pl.select(pl.coalesce(_write_out(_tell_objects(others)), others)).to_series()
+    )
+    return replace_where(lines, carries, _write_out(carried.filter(carries))) if carries.any() else lines
+
+
+def _tell_objects(lines: pl.Series) -> pl.Series:
+    """Return what objects that a program logged say, null for others."""
+    text = pl.col("text")
+    parts = lines.to_frame("text").select(
+        message=text.str.extract(rf"{_key(MESSAGES)}\"{_ESCAPED}"),
+        level=text.str.extract(rf"{_key(LEVELS)}\"?(\w+)"),
+        error=text.str.extract(rf"{_key(ERRORS)}\"{_ESCAPED}"),
+        stack=text.str.extract(rf"{_key(STACKS)}\"{_ESCAPED}"),
+        dated=text.str.contains(_key(TIMES)),
+    )
+    level = (
+        pl.col("level").replace({str(number): name for number, name in _NUMBERED.items()}).str.to_uppercase()
+    )
+    plain = ~pl.col("message").str.contains(rf"^(?:\\[nt]|{REPORT.pattern})")
+    said = pl.concat_str("message", "error", "stack", separator=r"\n", ignore_nulls=True)
+    told = pl.concat_str(pl.when(plain).then(level + " ").fill_null(""), said)
+    logged = pl.col("dated") | pl.col("level").is_not_null()
+    return parts.select(pl.when(logged & (said != "")).then(told).alias("told"))["told"]
+
+
+def _write_out(escaped: pl.Series) -> pl.Series:
+    """Return the text of JSON strings on one line each."""
+    return (
+        escaped.str.replace_all(_COLOUR, "").str.replace(r"(?:\\[nr]|[ \t])+$", "").str.replace_many(_WRITTEN)
+    )
