@@ -104,6 +104,9 @@ def to_polars(pattern: str) -> str:
                 out.append(_CLASSES[name] if inside else f"[{_CLASSES[name]}]")
             elif name.lower() in _CLASSES:
                 out.append(f"[^{_CLASSES[name.lower()]}]")
+            elif name == "u":
+                out.append(f"\\x{{{pattern[at + 2 : at + 6]}}}")
+                at += 4
             else:
                 out.append(r"(?-u:\b)" if pair == r"\b" and not inside else pair)
             at += 2

@@ -26,7 +26,6 @@ class Draft:
     kind: str
     score: float
     anchor: int  # 0-based
-    leading: bool  # first of a job that failed
     kept: tuple[int, ...]  # 0-based lines
     text: str
     redactions: int
@@ -35,11 +34,9 @@ class Draft:
     template: str
 
 
-def draft_chunks(
-    pieces: list[select.Piece], page: select.Page, path: str, budget_tokens: int, *, failed: bool
-) -> list[Draft]:
+def draft_chunks(pieces: list[select.Piece], page: select.Page, path: str, budget_tokens: int) -> list[Draft]:
     """Return the chunks to be of `pieces`; placeholders may be longer than the secrets they stand for, so
-    the last lines give way. `failed` is whether the file's job did."""
+    the last lines give way."""
     room = budget_tokens * 4
     drafts: list[Draft] = []
     for piece in pieces:
@@ -47,7 +44,6 @@ def draft_chunks(
         if not kept:
             continue
         room -= len(text.encode()) + 1
-        rank = len(drafts) + 1
         core = _name_core(piece, page, kept, text, redactions)
         start = max(piece.anchor - BEFORE_STACK, piece.first)
         stack = [line for n in range(start, piece.anchor + REACH) if (line := page.get(n)) is not None]
@@ -56,7 +52,7 @@ def draft_chunks(
         )
         drafts.append(
             Draft(
-                *(path, rank, piece.kind, piece.score, piece.anchor, failed and rank == 1),
+                *(path, len(drafts) + 1, piece.kind, piece.score, piece.anchor),
                 *(tuple(kept), text, redactions, core, fingerprint, template),
             )
         )
@@ -75,24 +71,27 @@ def _show(kept: list[int], page: select.Page, room: int) -> tuple[list[int], str
     return kept, "", 0
 
 
-def finish_chunks(drafts: Sequence[Draft]) -> list[Chunk]:
-    """Return the chunks of `drafts`, in order."""
+def finish_chunks(drafts: Sequence[tuple[Draft, bool]]) -> list[Chunk]:
+    """Return the chunks of `drafts`, in order, each of which comes with whether its file's job failed."""
     shown = [
         "\n".join(draft.text.split("\n")[-TELLING_LINES:]) if draft.kind == "tail" else draft.text
-        for draft in drafts
+        for draft, _ in drafts
     ]
-    named = categories.classify_texts([draft.core for draft in drafts], shown)
-    return [_finish(draft, category) for draft, category in zip(drafts, named, strict=True)]
+    named = categories.classify_texts([draft.core for draft, _ in drafts], shown)
+    return [
+        _finish(draft, category, leading=failed and draft.rank == 1)
+        for (draft, failed), category in zip(drafts, named, strict=True)
+    ]
 
 
-def _finish(draft: Draft, category: str) -> Chunk:
+def _finish(draft: Draft, category: str, *, leading: bool) -> Chunk:
     spans = _spans(draft.kept)
     return Chunk(
         chunk_id=hashlib.sha256(f"{draft.path}:{spans}:{draft.fingerprint}".encode()).hexdigest()[:16],
         path=draft.path,
         rank=draft.rank,
         spans=spans,
-        severity=categories.judge_severity(draft.kind, draft.core, leading=draft.leading),
+        severity=categories.judge_severity(draft.kind, draft.core, leading=leading),
         category=category,
         score=round(draft.score, 2),
         fingerprint=draft.fingerprint,

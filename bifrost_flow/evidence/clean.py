@@ -58,6 +58,8 @@ TABBED = rf"^[^\t]+\t[^\t]+\t\x{{feff}}?{_ISO} ?"
 # What GitHub Actions and container runtimes put before every line, in one width throughout a log.
 FIXED = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,9}Z (?![0-9a-f]{2}[OE][ +]|std(?:out|err) [FP] )")
 
+_CONTROLS = "[\x00-\x08\x0b-\x1f\x7f]"
+_ODD = "^(?:<|1 2)|[\\x{85}\\x{2028}\\x{2029}]|\\^\\[\\["
 _escapes = re.compile(ESCAPES)
 # Signs that break lines for some readers and are no line break of a log.
 _BREAKS = {0x85: " ", 0x2028: " ", 0x2029: " "}
@@ -128,6 +130,26 @@ def _take_prefix(line: str) -> str:
     # Of syslog's lines the program's name stays, unless what it says is a part of a report.
     tag = found.lastgroup and found[found.lastgroup]
     return f"{tag}: {rest}" if tag and tag != "kernel" and not REPORT.match(rest) else rest
+
+
+def clean_lines(lines: pl.Series) -> list[str]:
+    """Return what `clean_line` would of each of `lines`, at a fraction of the cost."""
+    seen = lines
+    controls = lines.str.contains(_CONTROLS)
+    if controls.any():
+        seen = replace_where(lines, controls, _settle_series(lines.filter(controls)))
+    tabbed = seen.str.contains(TABBED)
+    if tabbed.any():
+        seen = replace_where(seen, tabbed, seen.filter(tabbed).str.replace(TABBED, ""))
+    stripped = seen.str.replace(PREFIX, "")
+    prefix = seen.str.slice(0, seen.str.len_chars() - stripped.str.len_chars())
+    # Syslog's tags may stay, objects are unwrapped: such lines are read one by one.
+    odd = prefix.str.ends_with(": ") | seen.str.contains(_ODD) | stripped.str.contains(r"^(?:\{|#)")
+    cleaned = stripped.str.strip_chars_end().to_list()
+    rows = odd.arg_true()
+    for row, line in zip(rows, lines.gather(rows), strict=True):
+        cleaned[row] = clean_line(line)
+    return cleaned
 
 
 def clean_column(lines: pl.Expr, *, tabbed: bool = False) -> pl.Expr:

@@ -6,6 +6,9 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import polars as pl
+
+from bifrost_flow.evidence.anchors import to_polars
 from bifrost_flow.evidence.times import find_stamp, read_epoch
 
 _SEVENTH = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z "
@@ -50,7 +53,7 @@ MENTIONS = (
     ("circleci", r"circleci|\bCIRCLE_[A-Z]"),
     ("bitbucket", r"bitbucket-pipelines"),
 )  # fmt: skip
-SYSTEMS = tuple((name, re.compile(pattern, re.MULTILINE)) for name, pattern in (*MARKS, *MENTIONS))
+SYSTEMS = tuple((name, f"(?m){to_polars(pattern)}") for name, pattern in (*MARKS, *MENTIONS))
 JOB = re.compile(
     r"(?m)^Complete job name: (?P<gha>\S.*)$|^Job: (?P<job>\S.*)$|Running job (?P<gitlab>\S+)"
     r"|^(?:Running on .+ in|.*\bin workspace) \S*/workspace/(?P<jenkins>[^\s@]+)|^Build '(?P<teamcity>[^']+)' #\d"
@@ -70,16 +73,22 @@ _DATED = 60  # and of those in which a line's time stands
 _FRONT = 24  # characters before a time of other forms: brackets, a priority, a prompt
 
 
-def detect_system(text: str) -> str | None:
-    """Return the name of the CI system whose marks stand in `text`, the first and last lines of a log."""
-    return next((name for name, pattern in SYSTEMS if pattern.search(text)), None)
+def detect_systems(texts: pl.Series) -> list[str | None]:
+    """Return for each of `texts`, the first and last lines of a log, the CI system whose marks stand in it."""
+    (first, pattern), *others = SYSTEMS
+    chain = pl.when(pl.col("text").str.contains(pattern)).then(pl.lit(first))
+    for name, pattern in others:
+        chain = chain.when(pl.col("text").str.contains(pattern)).then(pl.lit(name))
+    return texts.to_frame("text").select(chain.otherwise(None)).to_series().to_list()
 
 
 def detect_job(text: str, *, first: str = "", path: str = "") -> str | None:
     """Return the name of the job: what `text`, the first lines of a log without prefixes, tells; what stands
     before the time in its `first` line as it is; or of GitHub's archive of logs the name of a member.
     """
-    if found := JOB.search(text):
+    if ("ob" in text or "uild" in text or "workspace" in text or "##[section]" in text) and (
+        found := JOB.search(text)
+    ):
         return next(value for value in found.groups() if value).strip()[:200]
     if found := _TABBED_JOB.match(first):
         return found[1][:200]

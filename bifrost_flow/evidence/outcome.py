@@ -10,6 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
+from bifrost_flow.evidence.anchors import to_polars
+
 # A system's last word, by system: what it writes when a job failed, and when it passed.
 LAST_WORDS = {
     "travis": (
@@ -92,6 +96,16 @@ _ZERO = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
+# One by one: all in one, they are too many for the engine's fast form.
+_TELLING_PATTERNS = tuple(
+    to_polars(pattern)
+    for pattern in (
+        "|".join(words for pair in LAST_WORDS.values() for words in pair),
+        *(_TOOL_FAILED, _ENDED, _TOOL_PASSED, _BEGINS, _PART_PASSED),
+        f"(?i:{_ZERO.pattern})",
+    )
+)
+
 # What GitHub Actions writes first and last: a whole log without an error in between is that of a job that passed.
 ACTIONS_START = re.compile(
     r"^Current runner version|^##\[group\](?:Operating System|Runner Image|Virtual Environment)"
@@ -144,10 +158,23 @@ class Signs:
         return self.ci_system is None and self.dated
 
 
-def judge_outcome(head: Sequence[str], tail: Sequence[str], signs: Signs) -> str:
-    """Return `passed`, `failed` or `unknown`; `head` and `tail` are the first and last lines, cleaned."""
-    text = "\n".join(tail)
-    if word := _hear_system(text, signs.ci_system):
+def find_telling(lines: pl.Series) -> pl.Series:
+    """Return which of `lines`, cleaned, may say how a job ended; the others need not be read for that."""
+    found = [pl.lit(lines).str.contains(pattern) for pattern in _TELLING_PATTERNS]
+    return pl.select(pl.any_horizontal(found)).to_series()
+
+
+def judge_outcome(
+    head: Sequence[str], tail: Sequence[str], signs: Signs, telling: Sequence[bool] | None = None
+) -> str:
+    """Return `passed`, `failed` or `unknown`.
+
+    `head` and `tail` are the first and last lines, cleaned; `telling` what `find_telling` says of `tail`.
+    """
+    if telling is None:
+        telling = find_telling(pl.Series(tail, dtype=pl.String)).to_list()
+    said_last = [line for line, tells in zip(tail, telling, strict=True) if tells]
+    if word := _hear_system("\n".join(said_last), signs.ci_system):
         return word
     if signs.ci_system == "github-actions":
         if signs.failed_steps:
@@ -156,19 +183,21 @@ def judge_outcome(head: Sequence[str], tail: Sequence[str], signs: Signs) -> str
             return "passed"
     elif signs.failed_steps:
         return "failed"
-    said = _hear_tools(tail, signs)
+    said = _hear_tools(tail, telling, signs)
     if said is None and signs.serving:
         # A service goes on after most of its errors.
         return "failed" if _crashed(tail, signs) else "unknown"
-    if said == "failed" or (said is None and _is_telling(signs)):
+    if said == "failed" or (said is None and _looks_failed(signs)):
         return "failed"
-    if said or _ZERO.search("\n".join(tail[-20:])):
+    if said or any(
+        _ZERO.search(line) for line, tells in zip(tail[-20:], telling[-20:], strict=True) if tells
+    ):
         return "passed"
     begun = signs.ci_system == "github-actions" and any(ACTIONS_START.search(line) for line in head)
     return "passed" if begun else "unknown"
 
 
-def _is_telling(signs: Signs) -> bool:
+def _looks_failed(signs: Signs) -> bool:
     if signs.worst is None:
         return False
     kind, score = signs.worst
@@ -180,10 +209,10 @@ def _crashed(tail: Sequence[str], signs: Signs) -> bool:
     last = [line for line in tail if line.strip()][-3:]
     if any(_LAST_GASP.search(line) for line in last):
         return True
-    if signs.since_worst <= 1 and _is_telling(signs):
+    if signs.since_worst <= 1 and _looks_failed(signs):
         return True
     crash = signs.worst is not None and signs.worst[0] in (*CRASHES, "raise")
-    return crash and _is_telling(signs) and signs.since_worst <= CRASH_LINES
+    return crash and _looks_failed(signs) and signs.since_worst <= CRASH_LINES
 
 
 def _hear_system(text: str, ci_system: str | None) -> str | None:
@@ -198,11 +227,13 @@ def _hear_system(text: str, ci_system: str | None) -> str | None:
     return words[-1] if words else None
 
 
-def _hear_tools(tail: Sequence[str], signs: Signs) -> str | None:
+def _hear_tools(tail: Sequence[str], telling: Sequence[bool], signs: Signs) -> str | None:
     """Return what the last summary of a tool says, unless something heavier comes after a good one."""
     said: str | None = None
     place = 0
     for number, line in enumerate(tail):
+        if not telling[number]:
+            continue
         if not (found := SUMMARY.search(line)):
             if _PARTS.search(line) and said is None:
                 said, place = "passed", number
@@ -214,7 +245,7 @@ def _hear_tools(tail: Sequence[str], signs: Signs) -> str | None:
                 said, place = "failed", number
         elif not (said == "failed" and _PARTS.search(line)):
             said, place = "passed", number
-    if said != "passed" or not _is_telling(signs):
+    if said != "passed" or not _looks_failed(signs):
         return said
     # Of a system's log that lacks the last word only a part is here, and a summary may be of a part of the job.
     later = signs.since_worst < len(tail) - 1 - place

@@ -213,14 +213,17 @@ def _start_armour(text: str, at: int, least: int) -> int:
 
 
 _KUBE_SECRET = re.compile(r"kind[\"']?:\s{0,4}[\"']?Secret\b(?!List)")
-_KUBE_VALUE = re.compile(r"[\"']?[\w.-]{1,80}[\"']?:[ \t]*[\"']?([A-Za-z0-9+/]{6,}={0,2})[\"']?[ \t]*,?[ \t]*(?=\r?\n|$|\})")
+_KUBE_VALUE = re.compile(
+    r"[\"']?[\w.-]{1,80}[\"']?:[ \t]*[\"']?([A-Za-z0-9+/]{6,}={0,2})[\"']?[ \t]*,?[ \t]*(?=\r?\n|$|\})"
+)
 
 
 def _find_kube_data(text: str) -> Iterator[Span]:
     """Yield the values under `data:` of a Kubernetes Secret, whatever their names."""
     for secret in _KUBE_SECRET.finditer(text):
         for head in re.finditer(
-            r"(?:^|\n|[{,])[ \t]*[\"']?(?:data|stringData)[\"']?:", text[max(0, secret.start() - 4000) : secret.end() + 4000]
+            r"(?:^|\n|[{,])[ \t]*[\"']?(?:data|stringData)[\"']?:",
+            text[max(0, secret.start() - 4000) : secret.end() + 4000],
         ):
             base = max(0, secret.start() - 4000) + head.end()
             for line in re.finditer(r"[^\n]{0,20000}\n?", text[base : base + 20000]):

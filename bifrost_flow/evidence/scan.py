@@ -7,17 +7,16 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from operator import itemgetter
 
 import polars as pl
 
-from bifrost_flow.evidence import formats, pack, score, select
+from bifrost_flow.evidence import pack, score, select
 from bifrost_flow.evidence.anchors import SHAPES
 from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks
-from bifrost_flow.evidence.clean import clean_line
-from bifrost_flow.evidence.outcome import Signs, judge_outcome
+from bifrost_flow.evidence.clean import clean_line, clean_lines
+from bifrost_flow.evidence.facts import Facts, Sketch, tell_facts
 from bifrost_flow.records import Chunk
 
 BEFORE, AFTER = 70, 130  # lines kept around an anchor
@@ -34,19 +33,6 @@ _WEIGHT_OF = pl.DataFrame(
     {"kind": list(score.KINDS.values()), "weight": [WEIGHTS[name] for name in score.KINDS]},
     schema={"kind": pl.UInt8, "weight": pl.Float64},
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the lines say about the file as a whole."""
-
-    lines: int
-    valid: bool  # UTF-8 throughout
-    ci_system: str | None
-    job: str | None
-    first_ts: datetime | None
-    last_ts: datetime | None
-    outcome: str
 
 
 @dataclass(slots=True)
@@ -158,8 +144,7 @@ def scan_file(
     state = _State()
     for block in _prepare_ahead(blocks, max_line_bytes):
         _judge(block, state)
-    facts, drafts = _finish(state, path, budget_tokens)
-    return facts, finish_chunks(drafts)
+    return _finish([_choose(state, _page_of(state), path, budget_tokens)])[0]
 
 
 def scan_small_files(
@@ -175,19 +160,19 @@ def scan_small_files(
     found = score.judge_once(score.find_candidates(lines))
     rows = found["row"].to_list()
     columns = [found[name].to_list() for name in ("text", "template", "kind", "step")]
-    results = []
+    cleaned = clean_lines(lines)
+    chosen = []
     start = 0
     for (path, _), text in zip(files, texts, strict=True):
         end = start + text.count(b"\n")
-        state = _State(length=end - start, valid=valid or is_utf8(text))
-        raw = lines[start:end].to_list()
-        state.windows.append((0, raw))
-        state.head, state.tail = raw[:HEAD_LINES], raw[-TAIL_LINES:]
+        head = lines[start : min(end, start + HEAD_LINES)].to_list()
+        tail = lines[max(start, end - TAIL_LINES) : end].to_list()
+        state = _State(length=end - start, valid=valid or is_utf8(text), head=head, tail=tail)
         _fill(state, rows, columns, start, end)
-        results.append(_finish(state, path, budget_tokens))
+        page = select.Page(dict(enumerate(cleaned[start:end])).get)
+        chosen.append(_choose(state, page, path, budget_tokens))
         start = end
-    chunks = iter(finish_chunks([draft for _, drafts in results for draft in drafts]))
-    return [(facts, list(islice(chunks, len(drafts)))) for facts, drafts in results]
+    return _finish(chosen)
 
 
 def _fill(state: _State, rows: list[int], columns: list[list], start: int, end: int) -> None:
@@ -268,9 +253,7 @@ def _best_anchors(state: _State, situation: select.Situation, count: int) -> lis
     """Return the `count` anchors that weigh most in their places, best first."""
     if len(state.anchors) <= count:
         return state.anchors
-    scored = [
-        (select.score_anchor(anchor, situation), anchor.line, anchor) for anchor in state.anchors
-    ]
+    scored = [(select.score_anchor(anchor, situation), anchor.line, anchor) for anchor in state.anchors]
     return [anchor for _, _, anchor in sorted(scored, key=itemgetter(0, 1), reverse=True)[:count]]
 
 
@@ -294,7 +277,8 @@ def _situation(state: _State) -> select.Situation:
     return select.Situation(state.length, tuple(state.fails), tuple(state.starts), spread)
 
 
-def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[Draft]]:
+def _page_of(state: _State) -> select.Page:
+    """Return what was kept of the lines of a file read in blocks, cleaned as they are asked for."""
     raw: dict[int, str] = {}
     tail_start = state.length - len(state.tail)
     for start, texts in (*state.windows, (0, state.head), (tail_start, state.tail)):
@@ -304,31 +288,39 @@ def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[D
         text = raw.get(line)
         return None if text is None else clean_line(text)
 
+    return select.build_page(text_of)
+
+
+def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> tuple[Sketch, list[Draft]]:
+    """Return what tells the facts of a file, and its chunks to be."""
     situation = _situation(state)
-    page = select.build_page(text_of)
     pieces = select.find_pieces(_best_anchors(state, situation, FINAL_ANCHORS), page, situation)
-    packed = pack.pack(pieces, page, situation, budget_tokens)
-    head = [page.get(line) or "" for line in range(min(JOB_LINES, len(state.head)))]
-    tail = [page.get(line) or "" for line in range(tail_start, state.length)]
-    system = formats.detect_system("\n".join((*state.head, *state.tail)))
-    worst = (pieces[0].kind, pieces[0].score) if pieces else None
-    signs = Signs(
-        failed_steps=len(state.fails),
-        resumed=bool(state.fails) and state.last_start > state.fails[-1],
-        worst=worst,
-        since_worst=state.length - 1 - pieces[0].anchor if pieces else 0,
-        ci_system=system,
-        dated=formats.are_dated(state.tail),
-    )
-    outcome = judge_outcome(head, tail, signs)
-    drafts = draft_chunks(packed, page, path, budget_tokens, failed=outcome == "failed")
-    facts = Facts(
+    sketch = Sketch(
+        path,
         state.length,
         state.valid,
-        system,
-        formats.detect_job("\n".join(head), first=state.head[0] if state.head else "", path=path),
-        next((when for line in state.head if (when := formats.parse_time(line))), None),
-        next((when for line in reversed(state.tail) if (when := formats.parse_time(line))), None),
-        outcome,
+        state.head,
+        state.tail,
+        head=[page.get(line) or "" for line in range(min(JOB_LINES, len(state.head)))],
+        tail=[page.get(line) or "" for line in range(state.length - len(state.tail), state.length)],
+        failed_steps=len(state.fails),
+        resumed=bool(state.fails) and state.last_start > state.fails[-1],
+        worst=(pieces[0].kind, pieces[0].score) if pieces else None,
+        since_worst=state.length - 1 - pieces[0].anchor if pieces else 0,
     )
-    return facts, drafts
+    packed = pack.pack(pieces, page, situation, budget_tokens)
+    return sketch, draft_chunks(packed, page, path, budget_tokens)
+
+
+def _finish(chosen: Sequence[tuple[Sketch, list[Draft]]]) -> list[tuple[Facts, list[Chunk]]]:
+    """Return facts and chunks of files, what patterns decide done for all of them in one go."""
+    facts = tell_facts([sketch for sketch, _ in chosen])
+    drafts = [
+        (draft, said.outcome == "failed")
+        for said, (_, drafts) in zip(facts, chosen, strict=True)
+        for draft in drafts
+    ]
+    chunks = iter(finish_chunks(drafts))
+    return [
+        (said, list(islice(chunks, len(drafts)))) for said, (_, drafts) in zip(facts, chosen, strict=True)
+    ]

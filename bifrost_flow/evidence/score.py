@@ -112,9 +112,7 @@ class Templates:
         fresh = [row for row, template in enumerate(templates) if template not in known]
         if fresh:
             judged = tally[fresh].select("template", *judge_texts())
-            known.update(
-                (template, step << _STEP_AT | kind) for template, kind, step in judged.iter_rows()
-            )
+            known.update((template, step << _STEP_AT | kind) for template, kind, step in judged.iter_rows())
         packed = []
         for template, new in zip(templates, tally["new"].to_list(), strict=True):
             known[template] = value = known[template] + (new << _COUNT_AT) + (1 << _BLOCKS_AT)

@@ -1,0 +1,76 @@
+"""What the lines of a file say about it as a whole: which system wrote it, of which job, when, and how that ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from bifrost_flow.evidence import formats
+from bifrost_flow.evidence.outcome import Signs, find_telling, judge_outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the lines say about the file as a whole."""
+
+    lines: int
+    valid: bool  # UTF-8 throughout
+    ci_system: str | None
+    job: str | None
+    first_ts: datetime | None
+    last_ts: datetime | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """What was kept of a file to tell its facts by; of short files first and last lines overlap."""
+
+    path: str
+    length: int
+    valid: bool
+    raw_head: list[str]
+    raw_tail: list[str]
+    head: list[str]  # cleaned, fewer
+    tail: list[str]  # cleaned
+    failed_steps: int
+    resumed: bool  # a step began after the last one that failed
+    worst: tuple[str, float] | None  # kind and score of the heaviest anchor
+    since_worst: int  # lines after it
+
+
+def tell_facts(sketches: Sequence[Sketch]) -> list[Facts]:
+    """Return the facts of each file, patterns matched over the lines of all of them in one go."""
+    ends = ["\n".join((*sketch.raw_head, *sketch.raw_tail)) for sketch in sketches]
+    systems = formats.detect_systems(pl.Series(ends, dtype=pl.String))
+    tails = pl.Series([line for sketch in sketches for line in sketch.tail], dtype=pl.String)
+    telling = find_telling(tails).to_list()
+    facts = []
+    start = 0
+    for sketch, system in zip(sketches, systems, strict=True):
+        end = start + len(sketch.tail)
+        facts.append(_tell(sketch, system, telling[start:end]))
+        start = end
+    return facts
+
+
+def _tell(sketch: Sketch, system: str | None, telling: list[bool]) -> Facts:
+    signs = Signs(
+        failed_steps=sketch.failed_steps,
+        resumed=sketch.resumed,
+        worst=sketch.worst,
+        since_worst=sketch.since_worst,
+        ci_system=system,
+        dated=system is None and formats.are_dated(sketch.raw_tail),
+    )
+    first = sketch.raw_head[0] if sketch.raw_head else ""
+    return Facts(
+        sketch.length,
+        sketch.valid,
+        system,
+        formats.detect_job("\n".join(sketch.head), first=first, path=sketch.path),
+        next((when for line in sketch.raw_head if (when := formats.parse_time(line))), None),
+        next((when for line in reversed(sketch.raw_tail) if (when := formats.parse_time(line))), None),
+        judge_outcome(sketch.head, sketch.tail, signs, telling),
+    )
