@@ -44,18 +44,20 @@ def tell_facts(sketches: Sequence[Sketch]) -> list[Facts]:
     """Return the facts of each file, patterns matched over the lines of all of them in one go."""
     ends = ["\n".join((*sketch.raw_head, *sketch.raw_tail)) for sketch in sketches]
     systems = formats.detect_systems(pl.Series(ends, dtype=pl.String))
+    heads = pl.Series(["\n".join(sketch.head) for sketch in sketches], dtype=pl.String)
+    jobs = formats.detect_jobs(heads)
     tails = pl.Series([line for sketch in sketches for line in sketch.tail], dtype=pl.String)
     telling = find_telling(tails).to_list()
     facts = []
     start = 0
-    for sketch, system in zip(sketches, systems, strict=True):
+    for sketch, system, job in zip(sketches, systems, jobs, strict=True):
         end = start + len(sketch.tail)
-        facts.append(_tell(sketch, system, telling[start:end]))
+        facts.append(_tell(sketch, system, job, telling[start:end]))
         start = end
     return facts
 
 
-def _tell(sketch: Sketch, system: str | None, telling: list[bool]) -> Facts:
+def _tell(sketch: Sketch, system: str | None, job: str | None, telling: list[bool]) -> Facts:
     signs = Signs(
         failed_steps=sketch.failed_steps,
         resumed=sketch.resumed,
@@ -69,7 +71,7 @@ def _tell(sketch: Sketch, system: str | None, telling: list[bool]) -> Facts:
         sketch.length,
         sketch.valid,
         system,
-        formats.detect_job("\n".join(sketch.head), first=first, path=sketch.path),
+        job or formats.read_job(first, sketch.path),
         next((when for line in sketch.raw_head if (when := formats.parse_time(line))), None),
         next((when for line in reversed(sketch.raw_tail) if (when := formats.parse_time(line))), None),
         judge_outcome(sketch.head, sketch.tail, signs, telling),

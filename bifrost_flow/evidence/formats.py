@@ -82,14 +82,20 @@ def detect_systems(texts: pl.Series) -> list[str | None]:
     return texts.to_frame("text").select(chain.otherwise(None)).to_series().to_list()
 
 
-def detect_job(text: str, *, first: str = "", path: str = "") -> str | None:
-    """Return the name of the job: what `text`, the first lines of a log without prefixes, tells; what stands
-    before the time in its `first` line as it is; or of GitHub's archive of logs the name of a member.
+def detect_jobs(texts: pl.Series) -> list[str | None]:
+    """Return for each of `texts`, the first lines of a log without prefixes, the name of the job it tells."""
+    telling = texts.str.contains(to_polars(JOB.pattern))
+    jobs: list[str | None] = [None] * len(texts)
+    for row in telling.arg_true():
+        if found := JOB.search(texts[row]):
+            jobs[row] = next(value for value in found.groups() if value).strip()[:200]
+    return jobs
+
+
+def read_job(first: str, path: str) -> str | None:
+    """Return the name of the job that stands before the time in the `first` line of a log as it is; or of
+    GitHub's archive of logs the name of a member.
     """
-    if ("ob" in text or "uild" in text or "workspace" in text or "##[section]" in text) and (
-        found := JOB.search(text)
-    ):
-        return next(value for value in found.groups() if value).strip()[:200]
     if found := _TABBED_JOB.match(first):
         return found[1][:200]
     archive, inside, member = path.partition("!/")
