@@ -1,8 +1,9 @@
 """Read sources and hand their text to the evidence stage, file by file."""
 
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 
 from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files, split_lines
@@ -17,7 +18,8 @@ BATCH_BYTES = 4 << 20
 BATCH_FILES = 250
 # From this many batches of small files on, they are worth processes of their own.
 POOL_BATCHES = 4
-MAX_PROCESSES = 8
+# Each takes some 200 MB, whatever a container may allow.
+MAX_PROCESSES = 4
 
 
 def extract_evidence(
@@ -26,20 +28,25 @@ def extract_evidence(
     budget_tokens: int,
     max_line_bytes: int = MAX_LINE_BYTES,
     bytes_done: Callable[[int], None] | None = None,
-) -> Iterator[FileEvidence]:
+) -> Generator[FileEvidence, None, None]:
     """Yield the evidence of each source, in order; one that can't be read gives a row with its status and
     no chunks.
 
     `bytes_done` is called with the number of bytes of text read since the last call.
     """
     batches = split_batches(sources)
-    processes = min(os.cpu_count() or 1, MAX_PROCESSES)
+    processes = min(_count_cpus(), MAX_PROCESSES)
     if processes > 1 and sum(len(batch) > 1 for batch in batches) >= POOL_BATCHES:
         with ExtractionPool(processes, budget_tokens, max_line_bytes) as pool:
             yield from _extract_pooled(batches, pool, budget_tokens, max_line_bytes, bytes_done)
         return
     for batch in batches:
         yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done)
+
+
+def _count_cpus() -> int:
+    """Return how many processors this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def split_batches(sources: Sequence[Source]) -> list[list[Source]]:
@@ -75,7 +82,7 @@ def _extract_pooled(
     max_line_bytes: int,
     bytes_done: Callable[[int], None] | None,
 ) -> Iterator[FileEvidence]:
-    """Yield what `extract_batch` would, small files read by other processes while large ones are read here."""
+    """Yield what `extract_batch` would, small files read by other processes meanwhile."""
     ahead = iter([batch for batch in batches if batch[0].size <= SMALL_BYTES])
     waiting = deque(pool.submit(batch) for batch in islice(ahead, 2 * pool.processes))
     for batch in batches:
