@@ -3,9 +3,11 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from itertools import islice
 
+from bifrost_flow.evidence.baseline import Baseline, Comparison
 from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files, split_lines
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence, LogFile
@@ -20,6 +22,7 @@ BATCH_FILES = 250
 POOL_BATCHES = 4
 # Each takes some 200 MB, whatever a container may allow.
 MAX_PROCESSES = 4
+_ALONE = Comparison()
 
 
 def extract_evidence(
@@ -28,20 +31,24 @@ def extract_evidence(
     budget_tokens: int,
     max_line_bytes: int = MAX_LINE_BYTES,
     bytes_done: Callable[[int], None] | None = None,
+    baselines: Mapping[str, Baseline] | None = None,
+    learn: bool = False,
 ) -> Generator[FileEvidence, None, None]:
     """Yield the evidence of each source, in order; one that can't be read gives a row with its status and
     no chunks.
 
-    `bytes_done` is called with the number of bytes of text read since the last call.
+    `bytes_done` is called with the number of bytes of text read since the last call. `baselines` holds, by
+    path, what passing runs of a source's job say; with `learn`, what the jobs say that passed comes along.
     """
+    compared = Comparison(baselines or {}, learn)
     batches = split_batches(sources)
     processes = min(_count_cpus(), MAX_PROCESSES)
     if processes > 1 and sum(len(batch) > 1 for batch in batches) >= POOL_BATCHES:
         with ExtractionPool(processes, budget_tokens, max_line_bytes) as pool:
-            yield from _extract_pooled(batches, pool, budget_tokens, max_line_bytes, bytes_done)
+            yield from _extract_pooled(batches, pool, budget_tokens, max_line_bytes, bytes_done, compared)
         return
     for batch in batches:
-        yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done)
+        yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done, compared)
 
 
 def _count_cpus() -> int:
@@ -67,12 +74,13 @@ def extract_batch(
     budget_tokens: int,
     max_line_bytes: int,
     bytes_done: Callable[[int], None] | None = None,
+    compared: Comparison = _ALONE,
 ) -> Iterator[FileEvidence]:
     """Yield the evidence of one of `split_batches`' batches."""
     if batch[0].size > SMALL_BYTES:
-        yield _extract_one(batch[0], budget_tokens, max_line_bytes, bytes_done)
+        yield _extract_one(batch[0], budget_tokens, max_line_bytes, bytes_done, compared)
     else:
-        yield from _extract_small(batch, budget_tokens, max_line_bytes, bytes_done)
+        yield from _extract_small(batch, budget_tokens, max_line_bytes, bytes_done, compared)
 
 
 def _extract_pooled(
@@ -81,35 +89,56 @@ def _extract_pooled(
     budget_tokens: int,
     max_line_bytes: int,
     bytes_done: Callable[[int], None] | None,
+    compared: Comparison,
 ) -> Iterator[FileEvidence]:
     """Yield what `extract_batch` would, small files read by other processes meanwhile."""
+
+    def submit(batch: list[Source]) -> Future[list[FileEvidence] | None]:
+        return pool.submit(batch, compared.narrow(source.path for source in batch))
+
     ahead = iter([batch for batch in batches if batch[0].size <= SMALL_BYTES])
-    waiting = deque(pool.submit(batch) for batch in islice(ahead, 2 * pool.processes))
+    waiting = deque(submit(batch) for batch in islice(ahead, 2 * pool.processes))
     for batch in batches:
         if batch[0].size > SMALL_BYTES:
-            yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done)
+            yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done, compared)
             continue
         done = waiting.popleft().result()
         if (following := next(ahead, None)) is not None:
-            waiting.append(pool.submit(following))
+            waiting.append(submit(following))
         # A process that was lost (out of memory, say) leaves its batch to us.
-        for evidence in done or extract_batch(batch, budget_tokens, max_line_bytes):
+        for evidence in done or extract_batch(batch, budget_tokens, max_line_bytes, compared=compared):
             if bytes_done is not None:
                 bytes_done(evidence.file.bytes)
             yield evidence
 
 
 def _extract_one(
-    source: Source, budget_tokens: int, max_line_bytes: int, bytes_done: Callable[[int], None] | None
+    source: Source,
+    budget_tokens: int,
+    max_line_bytes: int,
+    bytes_done: Callable[[int], None] | None,
+    compared: Comparison,
 ) -> FileEvidence:
     facts = ReadFacts()
     blocks = _count(read_blocks(source, facts, max_line_bytes=max_line_bytes), bytes_done)
-    said, chunks = scan_file(blocks, source.path, budget_tokens=budget_tokens, max_line_bytes=max_line_bytes)
-    return FileEvidence(describe_file(source, facts, said), tuple(chunks))
+    baseline = compared.baselines.get(source.path)
+    said, chunks = scan_file(
+        blocks,
+        source.path,
+        budget_tokens=budget_tokens,
+        max_line_bytes=max_line_bytes,
+        baseline=baseline,
+        learn=compared.learn,
+    )
+    return FileEvidence(describe_file(source, facts, said), tuple(chunks), baseline is not None, said.learnt)
 
 
 def _extract_small(
-    sources: list[Source], budget_tokens: int, max_line_bytes: int, bytes_done: Callable[[int], None] | None
+    sources: list[Source],
+    budget_tokens: int,
+    max_line_bytes: int,
+    bytes_done: Callable[[int], None] | None,
+    compared: Comparison,
 ) -> Iterator[FileEvidence]:
     read: list[tuple[Source, ReadFacts, bytes]] = []
     for source in sources:
@@ -117,12 +146,12 @@ def _extract_small(
         blocks = list(islice(read_blocks(source, facts, max_line_bytes=max_line_bytes), 2))
         if len(blocks) > 1:
             # Small on disk and large unpacked: it is read again, block by block.
-            yield from _flush(read, budget_tokens, max_line_bytes, bytes_done)
+            yield from _flush(read, budget_tokens, max_line_bytes, bytes_done, compared)
             read = []
-            yield _extract_one(source, budget_tokens, max_line_bytes, bytes_done)
+            yield _extract_one(source, budget_tokens, max_line_bytes, bytes_done, compared)
         else:
             read.append((source, facts, blocks[0] if blocks else b""))
-    yield from _flush(read, budget_tokens, max_line_bytes, bytes_done)
+    yield from _flush(read, budget_tokens, max_line_bytes, bytes_done, compared)
 
 
 def _flush(
@@ -130,15 +159,25 @@ def _flush(
     budget_tokens: int,
     max_line_bytes: int,
     bytes_done: Callable[[int], None] | None,
+    compared: Comparison,
 ) -> Iterator[FileEvidence]:
     if not read:
         return
     texts = [(source.path, text) for source, _, text in read]
-    scanned = scan_small_files(texts, budget_tokens=budget_tokens, max_line_bytes=max_line_bytes)
-    for (source, facts, text), (said, chunks) in zip(read, scanned, strict=True):
+    baselines = [compared.baselines.get(path) for path, _ in texts]
+    scanned = scan_small_files(
+        texts,
+        budget_tokens=budget_tokens,
+        max_line_bytes=max_line_bytes,
+        baselines=baselines,
+        learn=compared.learn,
+    )
+    for (source, facts, text), baseline, (said, chunks) in zip(read, baselines, scanned, strict=True):
         if bytes_done is not None:
             bytes_done(len(text))
-        yield FileEvidence(describe_file(source, facts, said), tuple(chunks))
+        yield FileEvidence(
+            describe_file(source, facts, said), tuple(chunks), baseline is not None, said.learnt
+        )
 
 
 def read_lines(source: Source, facts: ReadFacts, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[str]:

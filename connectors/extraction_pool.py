@@ -15,9 +15,12 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Self
 
+from bifrost_flow.evidence.baseline import Comparison
 from bifrost_flow.language import current_language, set_language
 from bifrost_flow.records import FileEvidence
 from connectors.sources import Source
+
+_ALONE = Comparison()
 
 
 class ExtractionPool:
@@ -42,14 +45,16 @@ class ExtractionPool:
         for process in self._started:
             process.communicate()
 
-    def submit(self, batch: Sequence[Source]) -> "Future[list[FileEvidence] | None]":
+    def submit(
+        self, batch: Sequence[Source], compared: Comparison = _ALONE
+    ) -> "Future[list[FileEvidence] | None]":
         """Return what will be the evidence of `batch`, small files all; None if its process was lost."""
-        return self._threads.submit(self._exchange, batch)
+        return self._threads.submit(self._exchange, batch, compared)
 
-    def _exchange(self, batch: Sequence[Source]) -> list[FileEvidence] | None:
+    def _exchange(self, batch: Sequence[Source], compared: Comparison) -> list[FileEvidence] | None:
         process = self._idle.get() or self._start()
         try:
-            answer = _ask(process, (current_language(), batch, *self._options))
+            answer = _ask(process, (current_language(), batch, *self._options, compared))
         except (OSError, EOFError, pickle.UnpicklingError):
             process.kill()
             self._idle.put(None)
@@ -87,11 +92,10 @@ def serve() -> None:
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
     with suppress(EOFError):
         while True:
-            language, batch, budget_tokens, max_line_bytes = pickle.load(sys.stdin.buffer)
+            language, batch, budget_tokens, max_line_bytes, compared = pickle.load(sys.stdin.buffer)
             set_language(language)
-            pickle.dump(
-                list(extract_batch(batch, budget_tokens, max_line_bytes)), answers, pickle.HIGHEST_PROTOCOL
-            )
+            found = list(extract_batch(batch, budget_tokens, max_line_bytes, compared=compared))
+            pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
 
 

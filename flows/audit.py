@@ -14,6 +14,7 @@ from bifrost_flow.errors import SettingsError
 from bifrost_flow.prompts import DEFAULT_PROMPT
 from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
+from connectors.baselines import list_known_good
 from flows.job import Asked, Job, describe_failed_run, list_chunks, name_source
 from tasks.analyse import look_up
 from tasks.export import export
@@ -81,6 +82,8 @@ async def audit(
     out: str | None = None,
     use_cache: bool = True,
     dry_run: bool = False,
+    baselines: list[str] | None = None,
+    use_baselines: bool = True,
 ) -> State[dict[str, Any]]:
     """Audit a pile of logs: what failed, why, and what is new since the last run.
 
@@ -98,6 +101,8 @@ async def audit(
         out: folder or file for the reports; default: reports/ in the warehouse.
         use_cache: take answers that were paid for earlier.
         dry_run: say what would be asked and spent, and call nobody.
+        baselines: logs of runs that passed, to compare with; default: earlier runs of the same jobs.
+        use_baselines: compare with runs that passed.
     """
     overrides = {
         "warehouse": warehouse,
@@ -110,6 +115,7 @@ async def audit(
         "output.out": out,
     }
     job = Job(load_settings(overrides), paths, prompt=prompt, formats=formats, dry_run=dry_run)
+    job.compare_with(baselines, use=use_baselines)
     try:
         return end_flow(await run_stages(job, paths, use_cache=use_cache, dry_run=dry_run))
     finally:
@@ -122,7 +128,12 @@ async def run_stages(job: Job, paths: list[str], *, use_cache: bool, dry_run: bo
 
     inputs = ingest(paths, max_bytes=job.max_bytes)
     lines = filter_lines(normalise(quote(inputs.sources)))
-    evidence = extract(quote(lines), budget_tokens=settings.evidence.budget_tokens)
+    evidence = extract(
+        quote(lines),
+        budget_tokens=settings.evidence.budget_tokens,
+        find_baselines=job.find_baselines,
+        learn=not dry_run,
+    )
     groups = group(quote(evidence))
 
     chosen = await job.choose_provider()
@@ -142,6 +153,7 @@ async def run_stages(job: Job, paths: list[str], *, use_cache: bool, dry_run: bo
         calls=quote(asked.calls),
         metrics=job.measure(report),
         journal=job.journal,
+        known_good=quote(list_known_good(evidence)),
     )
     exported, tracked, notified = await asyncio.gather(
         export(quote(report), formats=job.formats, out=settings.output.out),

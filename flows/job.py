@@ -18,7 +18,8 @@ from bifrost_flow import __version__
 from bifrost_flow.answer import SCHEMA_VERSION
 from bifrost_flow.cost import cost_of
 from bifrost_flow.errors import SettingsError, WarehouseError
-from bifrost_flow.evidence import fingerprint, redact
+from bifrost_flow.evidence import baseline, fingerprint, redact
+from bifrost_flow.evidence.baseline import Baseline
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.prompts import Prompt, load_prompt
@@ -43,12 +44,14 @@ from bifrost_flow.settings import (
 )
 from bifrost_flow.status import assign_statuses
 from bifrost_flow.summary import Summary, summarise
+from connectors.baselines import look_up_baselines, read_baseline
 from connectors.journal import Journal, fold_orphans
 from connectors.models.choose import ModelSettings, choose_provider
 from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, Question, build_finding, sum_estimates
 from connectors.slack import SlackResult
+from connectors.sources import Source
 from connectors.tracking import TrackingResult
 from connectors.tracking_process import open_tracker
 from connectors.warehouse import Warehouse
@@ -99,6 +102,9 @@ class Job:
         self._clock = time.perf_counter()
         self._dry_run = dry_run
         self._budget_exhausted = False
+        self._use_baselines = True
+        self._baseline: Baseline | None = None
+        self._compared = 0
         self._warehouse = open_warehouse(settings, create=not dry_run)
         self._choosing = start_choosing(settings)
         self._journal: Journal | None = None
@@ -113,6 +119,23 @@ class Job:
                 timeout_s=settings.mlflow.timeout,
             )
             self.tracker.start()
+
+    def compare_with(self, targets: Sequence[str] | None, *, use: bool) -> None:
+        """Compare the logs with those that `targets` name; without any with earlier runs, if `use`.
+
+        Raises:
+            SettingsError: one of `targets` can't be read.
+        """
+        self._use_baselines = use
+        self._baseline = read_baseline(targets) if targets and use else None
+
+    def find_baselines(self, sources: Sequence[Source]) -> Mapping[str, Baseline]:
+        """Return, by path, what passing runs say of the jobs that `sources` are logs of."""
+        if self._baseline is not None:
+            return dict.fromkeys((source.path for source in sources), self._baseline)
+        if not self._use_baselines or self._warehouse is None:
+            return {}
+        return look_up_baselines(self._warehouse, sources)
 
     def close(self) -> None:
         """Let go of the journal; unless it was folded, the next run takes what it holds."""
@@ -204,6 +227,7 @@ class Job:
     ) -> Report:
         """Return what the run found, compared with what earlier runs of the project knew."""
         now = datetime.now(UTC)
+        self._compared = sum(each.compared for each in evidence)
         files = (*inputs.unread, *(each.file for each in evidence))
         found = [build_finding(answer, first_seen=now, last_seen=now) for answer in asked.answers]
         findings = assign_statuses(
@@ -252,6 +276,7 @@ class Job:
             "schema": SCHEMA_VERSION,
             "fingerprint": fingerprint.VERSION,
             "redaction": redact.VERSION,
+            "baseline": baseline.VERSION,
         }
 
     def measure(self, report: Report) -> list[tuple[str, float, str]]:
@@ -262,6 +287,7 @@ class Job:
         return [
             ("duration", duration_s, "s"),
             ("files", run.files, "1"),
+            ("files_with_baseline", self._compared, "1"),
             ("lines", run.lines, "1"),
             ("bytes", run.bytes, "B"),
             ("chunks", run.chunks, "1"),

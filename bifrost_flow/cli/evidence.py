@@ -12,6 +12,7 @@ from bifrost_flow.records import Chunk, Problem
 from bifrost_flow.render.defuse import make_visible, put_on_one_line
 
 if TYPE_CHECKING:
+    from bifrost_flow.evidence.baseline import Baseline
     from bifrost_flow.evidence.events import Event
 
 Paths = Annotated[list[str], typer.Argument(metavar="PATH…", help=t("evidence.paths"), show_default=False)]
@@ -61,6 +62,7 @@ def extract(
     paths: Paths,
     budget_tokens: Annotated[int, typer.Option("--budget-tokens", min=50, help=t("evidence.budget"))] = 2000,
     output: Annotated[str, typer.Option("--format", help=t("evidence.format"))] = "text",
+    baseline: Annotated[list[str] | None, typer.Option("--baseline", help=t("evidence.baseline"))] = None,
 ) -> None:
     """Print the lines of each log that tell why it failed."""
     if output not in ("jsonl", "text"):
@@ -70,9 +72,11 @@ def extract(
     from connectors.extraction import extract_evidence
     from connectors.sources import find_sources, remove_spooled
 
+    good = _read_baseline(baseline) if baseline else None
     sources, _, problems = find_sources(paths)
+    baselines = dict.fromkeys((source.path for source in sources), good) if good else {}
     try:
-        for evidence in extract_evidence(sources, budget_tokens=budget_tokens):
+        for evidence in extract_evidence(sources, budget_tokens=budget_tokens, baselines=baselines):
             if evidence.file.error:
                 problems.append(Problem("ingest", evidence.file.path, evidence.file.error))
             for chunk in evidence.chunks:
@@ -85,6 +89,15 @@ def extract(
     report_problems(problems)
     if problems:
         raise typer.Exit(3)
+
+
+def _read_baseline(targets: list[str]) -> "Baseline":
+    from connectors.baselines import read_baseline
+
+    try:
+        return read_baseline(targets)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error), param_hint="--baseline") from error
 
 
 def render_event(path: str, event: "Event") -> str:

@@ -51,6 +51,8 @@ def run(
     budget_tokens: Annotated[int | None, typer.Option(min=1, help=t("run.budget_tokens"))] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help=t("run.no_cache"))] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=t("run.dry_run"))] = False,
+    baseline: Annotated[list[str] | None, typer.Option("--baseline", help=t("run.baseline"))] = None,
+    no_baseline: Annotated[bool, typer.Option("--no-baseline", help=t("run.no_baseline"))] = False,
     fail_on: Annotated[str | None, typer.Option(help=t("run.fail_on"))] = None,
     as_json: Annotated[bool, typer.Option("--json", help=t("run.json"))] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=t("run.quiet"))] = False,
@@ -70,6 +72,8 @@ def run(
             "budget_tokens": budget_tokens,
             "use_cache": not no_cache,
             "dry_run": dry_run,
+            "baselines": baseline,
+            "use_baselines": not no_baseline,
         }
         try:
             code = _run_audit(parameters, fail_on=fail_on, as_json=as_json, quiet=quiet)
@@ -127,7 +131,7 @@ def _check_parameters(
     pick_formats(parameters["formats"], out=out, configured=settings.output.format)
     if as_json and out == "-":
         raise SettingsError(t("run.json_to_stdout"))
-    for path in parameters["paths"]:
+    for path in (*parameters["paths"], *(parameters["baselines"] or ())):
         try:
             path.encode()
         except UnicodeEncodeError as error:

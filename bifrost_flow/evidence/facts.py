@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from bifrost_flow.evidence import formats
+from bifrost_flow.evidence.baseline import Baseline
 from bifrost_flow.evidence.outcome import Signs, find_telling, judge_outcome
 
 
@@ -21,6 +22,7 @@ class Facts:
     first_ts: datetime | None
     last_ts: datetime | None
     outcome: str
+    learnt: Baseline | None = None  # what the job says, where it passed and that was asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,17 @@ not the file."""
 from bisect import bisect_left
 from codecs import utf_8_decode
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import islice, zip_longest
 from operator import itemgetter
 
 import polars as pl
 
 from bifrost_flow.evidence import pack, score, select
 from bifrost_flow.evidence.anchors import SHAPES
+from bifrost_flow.evidence.baseline import Baseline, Learner, Novelty, build_baseline, hash_lines
 from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks
 from bifrost_flow.evidence.clean import clean_line, clean_lines
 from bifrost_flow.evidence.facts import Facts, Sketch, tell_facts
@@ -48,6 +49,9 @@ class _State:
     head: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
     last_start: int = 0
+    baseline: Baseline | None = None
+    novelty: Novelty | None = None
+    learner: Learner | None = None
     floor: float = 0.0  # what a line must weigh to come among the anchors that are kept
 
 
@@ -138,17 +142,35 @@ def _prepare_ahead(blocks: Iterable[bytes], max_line_bytes: int) -> Iterator[_Pr
 
 
 def scan_file(
-    blocks: Iterable[bytes], path: str, *, budget_tokens: int, max_line_bytes: int
+    blocks: Iterable[bytes],
+    path: str,
+    *,
+    budget_tokens: int,
+    max_line_bytes: int,
+    baseline: Baseline | None = None,
+    learn: bool = False,
 ) -> tuple[Facts, list[Chunk]]:
-    """Return the facts of a file and its chunks, best first, from its text in blocks of whole lines."""
-    state = _State()
+    """Return the facts of a file and its chunks, best first, from its text in blocks of whole lines.
+
+    Lines that `baseline` knows count less; with `learn`, the facts of a job that passed hold what it says.
+    """
+    state = _start(baseline)
+    state.learner = Learner() if learn else None
     for block in _prepare_ahead(blocks, max_line_bytes):
         _judge(block, state)
-    return _finish([_choose(state, _page_of(state), path, budget_tokens)])[0]
+    facts, chunks = _finish([_choose(state, _page_of(state), path, budget_tokens)])[0]
+    if state.learner is not None and facts.outcome == "passed":
+        facts = replace(facts, learnt=state.learner.finish((*state.head, *state.tail)))
+    return facts, chunks
 
 
 def scan_small_files(
-    files: Sequence[tuple[str, bytes]], *, budget_tokens: int, max_line_bytes: int
+    files: Sequence[tuple[str, bytes]],
+    *,
+    budget_tokens: int,
+    max_line_bytes: int,
+    baselines: Sequence[Baseline | None] = (),
+    learn: bool = False,
 ) -> list[tuple[Facts, list[Chunk]]]:
     """Return what `scan_file` would of each path and its whole text, judging the lines of all of them in
     one go.
@@ -161,22 +183,45 @@ def scan_small_files(
     rows = found["row"].to_list()
     columns = [found[name].to_list() for name in ("text", "template", "kind", "step")]
     cleaned = clean_lines(lines)
-    chosen = []
+    hashes = hash_lines(lines) if learn or any(baselines) else None
+    chosen, spans = [], []
     start = 0
-    for (path, _), text in zip(files, texts, strict=True):
+    for (path, _), text, baseline in zip_longest(files, texts, baselines):
         end = start + text.count(b"\n")
         head = lines[start : min(end, start + HEAD_LINES)].to_list()
         tail = lines[max(start, end - TAIL_LINES) : end].to_list()
-        state = _State(length=end - start, valid=valid or is_utf8(text), head=head, tail=tail)
-        _fill(state, rows, columns, start, end)
+        state = _start(baseline)
+        state.length, state.valid = end - start, valid or is_utf8(text)
+        state.head, state.tail = head, tail
+        known: set[int] = set()
+        if baseline is not None and hashes is not None:
+            known = set(baseline.knows(hashes[start:end]).arg_true())
+        if state.novelty is not None and hashes is not None:
+            state.novelty.add(hashes[start:end], 0)
+        _fill(state, rows, columns, start, end, known)
         page = select.Page(dict(enumerate(cleaned[start:end])).get)
         chosen.append(_choose(state, page, path, budget_tokens))
+        spans.append((start, end))
         start = end
-    return _finish(chosen)
+    finished = _finish(chosen)
+    if learn and hashes is not None:
+        return [
+            (replace(facts, learnt=build_baseline([hashes[first:last]], whole=True)), chunks)
+            if facts.outcome == "passed"
+            else (facts, chunks)
+            for (facts, chunks), (first, last) in zip(finished, spans, strict=True)
+        ]
+    return finished
 
 
-def _fill(state: _State, rows: list[int], columns: list[list], start: int, end: int) -> None:
-    """Put the judged lines `start` to `end` into a state of their own."""
+def _start(baseline: Baseline | None) -> _State:
+    return _State(baseline=baseline, novelty=Novelty(baseline) if baseline and baseline.whole else None)
+
+
+def _fill(
+    state: _State, rows: list[int], columns: list[list], start: int, end: int, known: Container[int]
+) -> None:
+    """Put the judged lines `start` to `end` into a state of their own; passing runs say those in `known`."""
     texts, templates, kinds, steps = columns
     first, last = bisect_left(rows, start), bisect_left(rows, end)
     counts = Counter(templates[at] for at in range(first, last) if kinds[at])
@@ -189,8 +234,10 @@ def _fill(state: _State, rows: list[int], columns: list[list], start: int, end: 
             state.starts.append(state.last_start)
         if kinds[at]:
             name = score.KIND_NAMES[kinds[at]]
-            state.anchors.append(score.Anchor(line, WEIGHTS[name], name, templates[at], texts[at]))
-    state.anchors.sort(key=lambda anchor: (-anchor.weight, -anchor.line))
+            state.anchors.append(
+                score.Anchor(line, WEIGHTS[name], name, templates[at], texts[at], line in known)
+            )
+    state.anchors.sort(key=lambda anchor: (anchor.known, -anchor.weight, -anchor.line))
     del state.anchors[KEEP_ANCHORS:]
     state.spread = {template: (count, 1) for template, count in counts.items()}
 
@@ -210,17 +257,22 @@ def _judge(block: _Prepared, state: _State) -> None:
     order = pl.int_range(pl.len()).over("template")
     best = found.with_columns(rank=rank).filter((pl.col("weight") > 0) & (pl.col("rank") >= state.floor))
     best = best.filter((order < LIKE_KEPT) | (order >= pl.len().over("template") - 2))
-    best = best.sort("rank", "row", descending=[True, True]).head(KEEP_ANCHORS)
+    best = best.sort("rank", "row", descending=[True, True]).head(4 * KEEP_ANCHORS)
+    best = _put_known_last(best, lines, state.baseline).head(KEEP_ANCHORS)
     new = [
-        score.Anchor(seen + row, weight, score.KIND_NAMES[kind], template, text)
-        for row, weight, kind, template, text in best.select(
-            "row", "weight", "kind", "template", "text"
+        score.Anchor(seen + row, weight, score.KIND_NAMES[kind], template, text, known)
+        for row, weight, kind, template, text, known in best.select(
+            "row", "weight", "kind", "template", "text", "known"
         ).iter_rows()
     ]
     state.anchors.extend(new)
     wanted = [anchor.line - seen for anchor in new] + [
         fail - seen for fail in state.fails[-4:] if fail >= seen
     ]
+    if state.learner is not None:
+        state.learner.add(lines, block.found)
+    if state.novelty is not None:
+        wanted += [line - seen for line in state.novelty.add(hash_lines(lines), seen)]
     # The ends of each block belong to reports that stand across blocks.
     spans = [
         [0, min(AFTER, len(lines))],
@@ -236,6 +288,14 @@ def _judge(block: _Prepared, state: _State) -> None:
     state.valid = state.valid and block.valid
     if len(state.anchors) > 4 * KEEP_ANCHORS:
         _prune(state)
+
+
+def _put_known_last(best: pl.DataFrame, lines: pl.Series, baseline: Baseline | None) -> pl.DataFrame:
+    """Add `known` to candidates among `lines`, and let those go first that passing runs don't say."""
+    if baseline is None:
+        return best.with_columns(known=pl.lit(value=False))
+    known = baseline.knows(hash_lines(lines.gather(best["row"])))
+    return best.with_columns(known=known).sort("known", maintain_order=True)
 
 
 def _spans_around(rows: list[int], length: int) -> list[list[int]]:
@@ -274,7 +334,10 @@ def _situation(state: _State) -> select.Situation:
     spread = state.spread
     if spread is None:
         spread = state.templates.spread({anchor.template for anchor in state.anchors})
-    return select.Situation(state.length, tuple(state.fails), tuple(state.starts), spread)
+    new = state.novelty.telling if state.novelty else ()
+    return select.Situation(
+        state.length, tuple(state.fails), tuple(state.starts), spread, state.baseline, new
+    )
 
 
 def _page_of(state: _State) -> select.Page:
@@ -293,8 +356,12 @@ def _page_of(state: _State) -> select.Page:
 
 def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> tuple[Sketch, list[Draft]]:
     """Return what tells the facts of a file, and its chunks to be."""
+    if state.novelty is not None and not state.novelty.lines:
+        # Passing runs say all of it: they can't tell what of it failed here.
+        state.anchors = [replace(anchor, known=False) for anchor in state.anchors]
     situation = _situation(state)
     pieces = select.find_pieces(_best_anchors(state, situation, FINAL_ANCHORS), page, situation)
+    worst = select.find_worst(state.anchors, pieces, situation)
     sketch = Sketch(
         path,
         state.length,
@@ -305,8 +372,8 @@ def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> 
         tail=[page.get(line) or "" for line in range(state.length - len(state.tail), state.length)],
         failed_steps=len(state.fails),
         resumed=bool(state.fails) and state.last_start > state.fails[-1],
-        worst=(pieces[0].kind, pieces[0].score) if pieces else None,
-        since_worst=state.length - 1 - pieces[0].anchor if pieces else 0,
+        worst=worst and worst[:2],
+        since_worst=state.length - 1 - worst[2] if worst else 0,
     )
     packed = pack.pack(pieces, page, situation, budget_tokens)
     return sketch, draft_chunks(packed, page, path, budget_tokens)

@@ -34,6 +34,7 @@ class Anchor:
     kind: str
     template: int  # hash of the line without its digits: equal ones say the same thing
     text: str  # cleaned
+    known: bool = False  # passing runs of the job say it too
 
 
 def find_candidates(lines: pl.Series) -> pl.DataFrame:

@@ -4,14 +4,16 @@ them, best first."""
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from bifrost_flow.evidence.baseline import Baseline
 from bifrost_flow.evidence.extent import Page, find_extent, starts_report
 from bifrost_flow.evidence.score import Anchor
 
 MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
 SPREAD_EXPONENT = 0.8
+KNOWN_FACTOR = 0.25  # a line that passing runs say too is most likely not why this one failed
 HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
 # What differs between two failures of one sort: quoted names, numbers, paths, identifiers.
 _NAMES = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*[`']|‘[^’]*’|\S*[\d_./\\]\S*|\s+")
@@ -41,6 +43,8 @@ class Situation:
     fails: tuple[int, ...]
     starts: tuple[int, ...]
     spread: Mapping[int, tuple[int, int]]  # of templates: lines and blocks that say them
+    baseline: Baseline | None = None  # what passing runs of the job say
+    new: tuple[int, ...] = ()  # lines that none of them says
 
 
 def show_line(text: str) -> str:
@@ -85,7 +89,24 @@ def score_anchor(anchor: Anchor, situation: Situation) -> float:
         anchor.weight
         * weigh_place(anchor.line, anchor.kind, situation)
         * weigh_rarity(count, blocks, anchor.kind)
+        * (KNOWN_FACTOR if anchor.known else 1.0)
     )
+
+
+def find_worst(
+    anchors: Sequence[Anchor], pieces: Sequence[Piece], situation: Situation
+) -> tuple[str, float, int] | None:
+    """Return kind, score and line of the heaviest anchor, passing runs left out of account.
+
+    Whether a job failed must not hang on what is known of earlier ones: a wrong answer would feed itself.
+    """
+    if not pieces or not any(anchor.known for anchor in anchors):
+        return (pieces[0].kind, pieces[0].score, pieces[0].anchor) if pieces else None
+    worst = min(
+        (replace(anchor, known=False) for anchor in anchors),
+        key=lambda anchor: (-score_anchor(anchor, situation), anchor.line),
+    )
+    return worst.kind, score_anchor(worst, situation), worst.line
 
 
 def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> list[Piece]:

@@ -107,3 +107,18 @@ def test_names_and_text_steer_no_terminal(tmp_path: Path, command: str) -> None:
         assert b"\x1b" not in stream and b"\x07" not in stream and "\u202e".encode() not in stream
     assert b"link failed" in done.stdout and b"gone.log" in done.stderr
     assert command != "extract" or b"escred.log:" in done.stdout
+
+
+def test_extract_compares_with_logs_of_runs_that_passed(tmp_path: Path) -> None:
+    """With `--baseline`, files or folders, the noise of good runs no longer leads; a bad name is usage."""
+    steps = "".join(f"compiling unit {n} of 300\n" for n in range(300))
+    noise = "ERROR: cache server 10.0.0.7 gave no answer, building without it\n"
+    for name, end in (("good/1.log", "done\n"), ("bad.log", "deploy: cannot open release.tar\n")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(steps + noise + steps + end)
+    words = ("extract", tmp_path / "bad.log", "--budget-tokens", "300", "--format", "jsonl")
+    assert "cache server" in str(objects(call(*words))[0]["text"])
+    good = call(*words, "--baseline", tmp_path / "good", "--baseline", tmp_path / "good" / "1.log")
+    assert good.returncode == 0
+    assert "cannot open release.tar" in str(objects(good)[0]["text"])
+    assert call(*words, "--baseline", tmp_path / "none.log").returncode == 2

@@ -458,3 +458,37 @@ def test_a_failed_export_is_in_history_too(console: Console) -> None:
 def test_a_dry_run_with_a_missing_input_is_partial(console: Console) -> None:
     """Exit code 3 tells that not all inputs were there, in a dry run too."""
     assert console.call("run", LOGS / "zuul", "absent.log", "--provider", "rules", "--dry-run").code == 3
+
+
+def test_what_passed_last_night_is_no_news_tonight(console: Console) -> None:
+    """A line that the job said when it passed is no finding when it fails, unless that is switched off."""
+    steps = "".join(f"compiling unit {n} of 300\n" for n in range(300))
+    noise = "ERROR: cache server 10.0.0.7 gave no answer, building without it\n"
+    for night, end in enumerate(("", "deploy: cannot open release.tar\n")):
+        verdict = "Finished: FAILURE\n" if end else "Finished: SUCCESS\n"
+        log = console.folder / f"night-{night}" / f"deploy-{night}.log"
+        log.parent.mkdir()
+        log.write_text(f"Started by timer\n{steps}{noise}{steps}{end}{verdict}")
+    bad = console.folder / "night-1"
+
+    def read_best(*words: str | Path) -> tuple[str, float]:
+        summary = run_json(console, bad, "--provider", "rules", *words, BIFROST_MLFLOW_ENABLED="false")
+        with duckdb.connect(str(console.folder / summary["warehouse"] / "bifrost.duckdb")) as tables:
+            query = """
+                SELECT (SELECT text FROM chunks WHERE run_id = $run AND rank = 1), value
+                FROM metrics WHERE run_id = $run AND name = 'files_with_baseline'
+            """
+            found = tables.execute(query, {"run": summary["run_id"]}).fetchone()
+        assert found is not None
+        return found
+
+    run_json(console, console.folder / "night-0", "--provider", "rules", BIFROST_MLFLOW_ENABLED="false")
+    second = read_best()
+    assert "cannot open release.tar" in second[0]
+    assert second[1] == 1
+    without = read_best("--no-baseline")
+    assert "cache server" in without[0]
+    assert without[1] == 0
+    assert read_best("--warehouse", "fresh", "--baseline", console.folder / "night-0") == second
+    refused = console.call("run", bad, "--baseline", "none.log", "--json")
+    assert (refused.code, refused.json["status"]) == (2, "failed")

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -470,12 +471,8 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
     """Every named query binds against the schema, and says its grain."""
     script = read_queries(topic)[name]
     assert "-- Grain:" in script
-    values: dict[str, object] = {"keys": ["k"], "limit": 1}
-    words = {
-        word
-        for word in ("keys", "limit", "project", "prefix", "run_id", "fingerprint")
-        if f"${word}" in script
-    }
+    values: dict[str, object] = {"keys": ["k"], "limit": 1, "runs": 1, "most": 1}
+    words = set(re.findall(r"\$(\w+)", re.sub(r"--.*", "", script)))
     assert warehouse.query_named(topic, name, {word: values.get(word, "x") for word in words}).rows == []
 
 
