@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from bifrost_flow.evidence.redact_rules import PREFIXED, SHAPES, Prefixed
+from bifrost_flow.evidence.redact_rules import DISCORD_TOKEN, PREFIXED, SHAPES, Prefixed, Shape
 from bifrost_flow.evidence.redact_values import (
     STEMS,
     Span,
@@ -25,14 +25,14 @@ VERSION = "r2"
 MAX_PASSES = 5  # a placeholder may uncover what stood beside the secret; texts need two, hostile ones no more
 SHORT_SECRET = 16  # characters; of fewer, dictionaries exist
 KEY_LINES = 400  # of an armoured key, at most
+MIN_TOKEN = 14  # characters of the shortest token with a prefix
+MIN_DISCORD = 58
 
 _PLACEHOLDER = re.compile(r"\[redacted:[a-z0-9-]+:[0-9a-f]{6}\]")
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _BY_PREFIX: dict[str, list[Prefixed]] = {}
 for _rule in PREFIXED:
     _BY_PREFIX.setdefault(_rule.prefix, []).append(_rule)
-# The shortest start of a prefix that is looked for; a prefix that holds another one need not be looked for itself.
-_MIN_TOKEN = 14
 
 
 def redact_text(text: str) -> tuple[str, int]:
@@ -105,17 +105,36 @@ def _find(text: str) -> Iterator[Span]:
 
 def _find_tokens(text: str, lowered: str) -> Iterator[Span]:
     # Only long words can hold a token: prefixes are looked for in those alone.
-    long = "\n".join([word for word in text.split() if len(word) >= _MIN_TOKEN])
+    words = [word for word in text.split() if len(word) >= MIN_TOKEN]
+    long = "\n".join(words)
     for prefix, rules in _BY_PREFIX.items():
         if prefix in long:
             yield from _find_prefixed(text, prefix, rules)
     for shape in SHAPES:
         for hint in shape.hints:
             if hint in lowered:
-                for found in shape.pattern.finditer(text):
-                    group = shape.group if found[shape.group] is not None else shape.group + 1
-                    yield found.start(group), found.end(group), shape.name
-                break
+                yield from _find_shape(text, lowered, shape, hint)
+    for word in words:
+        if len(word) >= MIN_DISCORD and word.count(".") >= 2 and (found := DISCORD_TOKEN.search(word)):
+            at = text.find(found[0])
+            while at >= 0:
+                yield at, at + len(found[0]), "discord-token"
+                at = text.find(found[0], at + len(found[0]))
+
+
+def _find_shape(text: str, lowered: str, shape: Shape, hint: str) -> Iterator[Span]:
+    """Yield what has a shape around each place of its hint; stretches that were looked at are not again."""
+    done = 0
+    at = lowered.find(hint)
+    while at >= 0:
+        low, high = max(done, at - shape.back), at + shape.ahead
+        found = shape.pattern.search(text, low, high)
+        after = at + len(hint)
+        if found is not None:
+            group = shape.group if found[shape.group] is not None else shape.group + 1
+            yield found.start(group), found.end(group), shape.name
+            after = done = max(after, found.end())
+        at = lowered.find(hint, after)
 
 
 def _find_prefixed(text: str, prefix: str, rules: list[Prefixed]) -> Iterator[Span]:
