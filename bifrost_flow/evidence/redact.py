@@ -26,13 +26,26 @@ MAX_PASSES = 5  # a placeholder may uncover what stood beside the secret; texts 
 SHORT_SECRET = 16  # characters; of fewer, dictionaries exist
 KEY_LINES = 400  # of an armoured key, at most
 MIN_TOKEN = 14  # characters of the shortest token with a prefix
+MIN_LONG = 24  # of a word that can hold one of the other shapes
 MIN_DISCORD = 58
 
 _PLACEHOLDER = re.compile(r"\[redacted:[a-z0-9-]+:[0-9a-f]{6}\]")
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-_BY_PREFIX: dict[str, list[Prefixed]] = {}
-for _rule in PREFIXED:
-    _BY_PREFIX.setdefault(_rule.prefix, []).append(_rule)
+
+_SIGNS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_.-~$")}
+
+
+def _group_prefixes() -> dict[str, list[Prefixed]]:
+    groups: dict[str, list[Prefixed]] = {}
+    for rule in PREFIXED:
+        groups.setdefault(rule.prefix, []).append(rule)
+    return groups
+
+
+_GROUPS = _group_prefixes()
+_PLAIN_PREFIXES = tuple((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) == text)
+_SIGN_PREFIXES = tuple((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) != text)
+_FLAG = re.compile(r"[ \t]-[pPwaUb]")
 
 
 def redact_text(text: str) -> tuple[str, int]:
@@ -104,16 +117,28 @@ def _find(text: str) -> Iterator[Span]:
 
 
 def _find_tokens(text: str, lowered: str) -> Iterator[Span]:
-    # Only long words can hold a token: prefixes are looked for in those alone.
+    # Hints are looked for in as little text as can hold a token: its long words, and of these what has no sign within.
     words = [word for word in text.split() if len(word) >= MIN_TOKEN]
     long = "\n".join(words)
-    for prefix, rules in _BY_PREFIX.items():
+    runs = "\n".join([run for run in long.translate(_SIGNS).split() if len(run) >= MIN_TOKEN])
+    for prefix, rules in _PLAIN_PREFIXES:
+        if prefix in runs:
+            yield from _find_prefixed(text, prefix, rules)
+    for prefix, rules in _SIGN_PREFIXES:
         if prefix in long:
             yield from _find_prefixed(text, prefix, rules)
+    longer = "\n".join([word for word in words if len(word) >= MIN_LONG]).lower()
+    gates = {
+        "text": lowered,
+        "long": longer,
+        "url": longer if "//" in longer or ".com/" in longer else "",
+        "flag": lowered if _FLAG.search(text) else "",
+    }
     for shape in SHAPES:
-        for hint in shape.hints:
-            if hint in lowered:
-                yield from _find_shape(text, lowered, shape, hint)
+        if gate := gates[shape.gate]:
+            for hint in shape.hints:
+                if hint in gate:
+                    yield from _find_shape(text, lowered, shape, hint)
     for word in words:
         if len(word) >= MIN_DISCORD and word.count(".") >= 2 and (found := DISCORD_TOKEN.search(word)):
             at = text.find(found[0])
