@@ -24,8 +24,10 @@ VERSION = "r2"
 
 MAX_PASSES = 5  # a placeholder may uncover what stood beside the secret; texts need two, hostile ones no more
 SHORT_SECRET = 16  # characters; of fewer, dictionaries exist
+KUBE_REACH = 4000  # characters between a Secret's `kind` and `data`
 KEY_LINES = 400  # of an armoured key, at most
 MIN_TOKEN = 14  # characters of the shortest token with a prefix
+MAX_TRIES = 20  # in one run of letters, digits, `_` and `-`: a prefix that it repeats makes no token
 MIN_LONG = 24  # of a word that can hold one of the other shapes
 MIN_DISCORD = 58
 
@@ -45,6 +47,7 @@ def _group_prefixes() -> dict[str, list[Prefixed]]:
 _GROUPS = _group_prefixes()
 _PLAIN_PREFIXES = tuple((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) == text)
 _SIGN_PREFIXES = tuple((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) != text)
+_RUN = re.compile(r"[\w-]*")
 _FLAG = re.compile(r"[ \t]-[pPwaUb]")
 
 
@@ -148,25 +151,28 @@ def _find_tokens(text: str, lowered: str) -> Iterator[Span]:
 
 
 def _find_shape(text: str, lowered: str, shape: Shape, hint: str) -> Iterator[Span]:
-    """Yield what has a shape around each place of its hint; stretches that were looked at are not again."""
-    done = 0
+    """Yield what has a shape around the places of its hint; no stretch of text is looked at twice."""
+    low = 0
     at = lowered.find(hint)
     while at >= 0:
-        low, high = max(done, at - shape.back), at + shape.ahead
-        found = shape.pattern.search(text, low, high)
-        after = at + len(hint)
-        if found is not None:
+        low, high = max(low, at - shape.back), at + shape.ahead
+        while 0 <= (at := lowered.find(hint, at + len(hint))) < high:
+            high = at + shape.ahead
+        for found in shape.pattern.finditer(text, low, high):
             group = shape.group if found[shape.group] is not None else shape.group + 1
             yield found.start(group), found.end(group), shape.name
-            after = done = max(after, found.end())
-        at = lowered.find(hint, after)
+        low = high
 
 
 def _find_prefixed(text: str, prefix: str, rules: list[Prefixed]) -> Iterator[Span]:
     at = text.find(prefix)
+    run_end = tries = 0
     while at >= 0:
         after = at + len(prefix)
-        for rule in rules:
+        if at >= run_end and (run := _RUN.match(text, at)):
+            run_end, tries = run.end(), 0
+        tries += 1
+        for rule in rules if tries <= MAX_TRIES else ():
             if (body := rule.body.match(text, after)) and not (rule.bounded and _continues_word(text, at)):
                 end = body.end()
                 yield at, end, rule.name
@@ -174,7 +180,7 @@ def _find_prefixed(text: str, prefix: str, rules: list[Prefixed]) -> Iterator[Sp
                     yield from _find_aws_secrets(text, at)
                 after = max(after, end)
                 break
-        at = text.find(prefix, after)
+        at = text.find(prefix, max(after, run_end) if tries > MAX_TRIES else after)
 
 
 def _continues_word(text: str, at: int) -> bool:
@@ -257,24 +263,28 @@ def _start_armour(text: str, at: int, least: int) -> int:
 
 
 _KUBE_SECRET = re.compile(r"kind[\"']?:\s{0,4}[\"']?Secret\b(?!List)")
+_KUBE_DATA = re.compile(r"(?:^|\n|[{,])[ \t]*[\"']?(?:data|stringData)[\"']?:")
 _KUBE_VALUE = re.compile(r"[\"']?[\w.-]{1,80}[\"']?:[ \t]*[\"']?([A-Za-z0-9+/]{6,}={0,2})[\"']?[ \t]*,?[ \t]*(?=\r?\n|$|\})")
 
 
 def _find_kube_data(text: str) -> Iterator[Span]:
     """Yield the values under `data:` of a Kubernetes Secret, whatever their names."""
-    for secret in _KUBE_SECRET.finditer(text):
-        for head in re.finditer(
-            r"(?:^|\n|[{,])[ \t]*[\"']?(?:data|stringData)[\"']?:", text[max(0, secret.start() - 4000) : secret.end() + 4000]
-        ):
-            base = max(0, secret.start() - 4000) + head.end()
-            for line in re.finditer(r"[^\n]{0,20000}\n?", text[base : base + 20000]):
-                if not line[0].strip(" \t{\n"):
-                    if line[0]:
-                        continue
-                    break
-                values = list(_KUBE_VALUE.finditer(line[0]))
+    places = [found.start() for found in _KUBE_SECRET.finditer(text)]
+    done = 0
+    for head in _KUBE_DATA.finditer(text) if places else ():
+        nearest = bisect_right(places, head.end())
+        near = [place for place in places[max(0, nearest - 1) : nearest + 1] if abs(place - head.end()) < KUBE_REACH]
+        at = head.end()
+        if not near or at < done:
+            continue
+        while at < len(text):
+            line_end = text.find("\n", at)
+            line_end = line_end if line_end >= 0 else len(text)
+            if text[at : at + 80].split("\n", 1)[0].strip(" \t{\r|"):
+                values = list(_KUBE_VALUE.finditer(text, at, min(line_end, at + 20000)))
                 if not values:
                     break
-                for value in values:
-                    start = base + line.start() + value.start(1)
-                    yield start, start + len(value[1]), "kubernetes-secret"
+                yield from ((*value.span(1), "kubernetes-secret") for value in values)
+            elif at > head.end():
+                break
+            at = done = line_end + 1

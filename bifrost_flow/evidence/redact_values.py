@@ -86,6 +86,8 @@ _CUT = re.compile(
 )
 _QUERY_CUT = re.compile(r"[&#;]|%26")
 _CHANGE = re.compile(r"\\*[\"'] -> \\*[\"']([^\"'\s\\]{4,512})")
+_COOKIE = re.compile(r"([\w.-]{1,80})=([^\s;\"',\\]{8,4096})")
+_NO_COOKIE = frozenset(("expires", "path", "domain", "max-age", "samesite", "version"))
 _CLOSERS = {")": "(", "]": "[", "}": "{", ">": "<"}
 _SET = re.compile(r"(?:^|[\s;])(?:ENV|ARG|set|setx|setenv|set-env|put|config set|configure set|secret set|login \S{1,100})\s+(?:-\S+\s+)*$")
 _NETRC = re.compile(r"\b(?:login|machine|account|username|user)[ \t]+\S{1,200}[ \t]*\n?[ \t]*$")
@@ -100,7 +102,10 @@ def find_values(text: str, lowered: str) -> Iterator[Span]:
         while at >= 0:
             after = at + len(stem)
             tail = _TAIL.match(text, after)
-            if tail is not None:
+            if tail is not None and stem == "cookie" and tail[4].strip() == ":":
+                spans, after = _find_cookies(text, tail.end())
+                yield from spans
+            elif tail is not None:
                 for start, end, name in _judge_at(text, at, tail):
                     yield start, end, name
                     after = max(after, end)
@@ -114,9 +119,6 @@ def _judge_at(text: str, at: int, tail: re.Match[str]) -> Iterator[Span]:
     name = text[first : tail.end(1)]
     kind = name_kind(name)
     if not kind:
-        return
-    if kind == "cookie" and tail[4].strip() == ":":
-        yield from _find_cookies(text, tail.end())
         return
     found = _read_value(text, first, tail, kind)
     if found is None:
@@ -317,15 +319,18 @@ def _is_scrambled(value: str) -> bool:
     return switches > 0.4 * len(value)
 
 
-def _find_cookies(text: str, at: int) -> Iterator[Span]:
+def _find_cookies(text: str, at: int) -> tuple[list[Span], int]:
+    """Return the values of a cookie header that tell a session, and where the header ends."""
     end = text.find("\n", at, at + 8192)
     end = end if end >= 0 else min(len(text), at + 8192)
-    for pair in re.finditer(r"([\w.-]{1,80})=([^\s;\"',\\]{8,4096})", text[at:end]):
-        value = pair[2]
-        if pair[1].lower() in ("expires", "path", "domain", "max-age", "samesite", "version"):
+    spans = []
+    for pair in _COOKIE.finditer(text, at, end):
+        name, value = pair[1].lower(), pair[2]
+        if name in _NO_COOKIE or _HARMLESS.match(value) or not _is_mixed(value):
             continue
-        if not _HARMLESS.match(value) and _is_mixed(value) and (len(value) >= 16 or _SESSION.search(pair[1].lower())):
-            yield at + pair.start(2), at + pair.end(2), "cookie"
+        if len(value) >= 16 or _SESSION.search(name):
+            spans.append((*pair.span(2), "cookie"))
+    return spans, end
 
 
 _USER = re.compile(r"[^\s/:@\"'<>?#]{0,128}:")
