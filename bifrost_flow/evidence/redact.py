@@ -166,7 +166,7 @@ def _find_shape(text: str, lowered: str, shape: Shape, hint: str) -> Iterator[Sp
 
 def _find_prefixed(text: str, prefix: str, rules: list[Prefixed]) -> Iterator[Span]:
     at = text.find(prefix)
-    run_end = tries = 0
+    run_end = tries = near = 0
     while at >= 0:
         after = at + len(prefix)
         if at >= run_end and (run := _RUN.match(text, at)):
@@ -177,7 +177,7 @@ def _find_prefixed(text: str, prefix: str, rules: list[Prefixed]) -> Iterator[Sp
                 end = body.end()
                 yield at, end, rule.name
                 if rule.name == "aws-key-id":
-                    yield from _find_aws_secrets(text, at)
+                    yield from _find_aws_secrets(text, max(near, at - 200), near := at + 300)
                 after = max(after, end)
                 break
         at = text.find(prefix, max(after, run_end) if tries > MAX_TRIES else after)
@@ -194,9 +194,9 @@ _ESCAPE = re.compile(r"(?:\\[nrt]|%[0-9A-Fa-f]{2}|\[[\d;]{1,6}m|\\u[0-9a-f]{4}|_
 _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9+/_-])(?=[A-Za-z0-9+/]{0,39}\d)(?=[A-Za-z0-9+/]{0,39}[A-Z])(?=[A-Za-z0-9+/]{0,39}[a-z])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")  # fmt: skip # noqa: E501
 
 
-def _find_aws_secrets(text: str, at: int) -> Iterator[Span]:
+def _find_aws_secrets(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield what has the form of a secret access key close behind or before its id."""
-    for found in _AWS_SECRET.finditer(text, max(0, at - 200), at + 300):
+    for found in _AWS_SECRET.finditer(text, start, end):
         yield found.start(), found.end(), "aws-secret-key"
 
 

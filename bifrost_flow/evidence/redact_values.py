@@ -8,11 +8,13 @@ Everything is matched at a given place and over a bounded length, so that no tex
 # ruff: noqa: E501 -- a pattern is read as a whole
 
 import re
+from binascii import Error, a2b_base64
 from collections.abc import Iterator
+from functools import lru_cache
 
 Span = tuple[int, int, str]  # start, end, name of the rule
 
-MAX_VALUE = 512  # characters of a value that are judged; the rest of a longer one goes with it
+MAX_VALUE = 256  # characters of a value that are judged; the rest of a longer one goes with it
 MAX_NAME = 64
 
 STEMS = ("pass", "pw", "psw", "secret", "token", "key", "cred", "auth", "sess", "sid", "cookie")
@@ -106,6 +108,8 @@ def find_values(text: str, lowered: str) -> Iterator[Span]:
                 spans, after = _find_cookies(text, tail.end())
                 yield from spans
             elif tail is not None:
+                # A name is judged once, whatever number of stems it holds.
+                after = max(after, tail.end(1))
                 for start, end, name in _judge_at(text, at, tail):
                     yield start, end, name
                     after = max(after, end)
@@ -149,6 +153,7 @@ def _judge_at(text: str, at: int, tail: re.Match[str]) -> Iterator[Span]:
         yield change.start(1), change.end(1), "assignment"
 
 
+@lru_cache(maxsize=4096)
 def name_kind(name: str) -> str:
     """Return what a name promises: `password`, `token`, `key`, `session`, `cookie`, `auth`, or an empty text for nothing."""
     words = [word for word in _PARTS.split(_CAMEL.sub("_", name).lower()) if word]
@@ -392,8 +397,6 @@ def find_user_passwords(text: str, lowered: str) -> Iterator[Span]:
 
 def _holds_password(encoded: str) -> bool:
     """Tell whether base64 holds `user:password`: by its first bytes, which must be printable."""
-    from binascii import Error, a2b_base64
-
     body = encoded.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         plain = a2b_base64(body + "=" * (-len(body) % 4))
