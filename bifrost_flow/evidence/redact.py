@@ -264,7 +264,9 @@ def _start_armour(text: str, at: int, least: int) -> int:
 
 _KUBE_SECRET = re.compile(r"kind[\"']?:\s{0,4}[\"']?Secret\b(?!List)")
 _KUBE_DATA = re.compile(r"(?:^|\n|[{,])[ \t]*[\"']?(?:data|stringData)[\"']?:")
-_KUBE_VALUE = re.compile(r"[\"']?[\w.-]{1,80}[\"']?:[ \t]*[\"']?([A-Za-z0-9+/]{6,}={0,2})[\"']?[ \t]*,?[ \t]*(?=\r?\n|$|\})")
+_KUBE_VALUE = re.compile(
+    r"[\"']?[\w.-]{1,80}[\"']?:[ \t]*[\"']?([A-Za-z0-9+/]{6,}={0,2})[\"']?[ \t]*,?[ \t]*(?=\r?\n|$|\})"
+)
 
 
 def _find_kube_data(text: str) -> Iterator[Span]:
@@ -273,7 +275,11 @@ def _find_kube_data(text: str) -> Iterator[Span]:
     done = 0
     for head in _KUBE_DATA.finditer(text) if places else ():
         nearest = bisect_right(places, head.end())
-        near = [place for place in places[max(0, nearest - 1) : nearest + 1] if abs(place - head.end()) < KUBE_REACH]
+        near = [
+            place
+            for place in places[max(0, nearest - 1) : nearest + 1]
+            if abs(place - head.end()) < KUBE_REACH
+        ]
         at = head.end()
         if not near or at < done:
             continue

@@ -218,7 +218,16 @@ PREFIXED = _prefixed(r"""
 _START = r"(?:(?<![A-Za-z0-9])|(?<=\[\dm)|(?<=\[\d\dm)|(?<=\[\d;\d\dm)|(?<=\\[nrt])|(?<=%3[Dd]))"
 
 
-def _shape(name: str, hints: str, pattern: str, group: int = 0, *, back: int = 90, ahead: int = 320, gate: str = "text") -> Shape:
+def _shape(
+    name: str,
+    hints: str,
+    pattern: str,
+    group: int = 0,
+    *,
+    back: int = 90,
+    ahead: int = 320,
+    gate: str = "text",
+) -> Shape:
     return Shape(name, tuple(hints.split("|")), re.compile(pattern), group, back, ahead, gate)
 
 
@@ -264,4 +273,6 @@ SHAPES = (
 )  # fmt: skip
 
 # Known by its three parts alone; looked for in long words with two dots.
-DISCORD_TOKEN = re.compile(r"(?<![\w-])[MNO][A-Za-z\d_-]{23,27}\.[A-Za-z\d_-]{6}\.[A-Za-z\d_-]{27,40}(?![\w-])")
+DISCORD_TOKEN = re.compile(
+    r"(?<![\w-])[MNO][A-Za-z\d_-]{23,27}\.[A-Za-z\d_-]{6}\.[A-Za-z\d_-]{27,40}(?![\w-])"
+)

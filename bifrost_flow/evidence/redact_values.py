@@ -27,9 +27,7 @@ _TAIL = re.compile(
 _OPEN = re.compile(rf"[\[(]?(?:[rbu]|@|\$)?({_QUOTE})")
 _PLAIN = re.compile(rf"[^\s\"'`]{{1,{MAX_VALUE}}}")
 _REST = re.compile(r"[^\s\"'`]*")
-_IN_QUOTES = {
-    mark: re.compile(rf"(?:[^{mark}\\\n]|\\[^\n]){{0,4096}}") for mark in ("'", '"')
-}
+_IN_QUOTES = {mark: re.compile(rf"(?:[^{mark}\\\n]|\\[^\n]){{0,4096}}") for mark in ("'", '"')}
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -49,7 +47,9 @@ _TOKEN = re.compile(
     r"|(?:access|private|api|secret)_?key_id|(?:^|_)creds?|credentials?|authtoken|password_(?:hash|digest|salt|key)|secret_string|token_(?:secret|key))$"
 )
 _KEY = re.compile(r"(?:^|_)key$")
-_SESSION = re.compile(r"(?:sess(?:ion)?(?:_?(?:id|key|token|cookie))?|(?:^|_)sid|sessid|cookie|[a-z]+sessid)$")
+_SESSION = re.compile(
+    r"(?:sess(?:ion)?(?:_?(?:id|key|token|cookie))?|(?:^|_)sid|sessid|cookie|[a-z]+sessid)$"
+)
 _AUTH = re.compile(r"(?:^|_)(?:auth|authorization|authentication|basic_auth|auth_basic|extraheader)$")
 # Tokens of parsers, models and pages, keys of tables and caches: names like a secret's, values that are none.
 _OTHER_TOKEN = re.compile(
@@ -75,7 +75,10 @@ _NUMBERED = re.compile(r"^[a-z]{2,}\d{0,4}(?:[-_./](?:[a-z]{2,}\d{0,4}|v?\d{1,4}
 _HASH = re.compile(r"^(?:sha\d+[:-]|md5[:-])|^[0-9a-f]{7,8}$")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.IGNORECASE)
-_SCHEME = re.compile(r"(?:authorization:[ \t]*)?(?:basic|bearer|token|digest|api-?key|negotiate|ntlm|hmac|genie\w+|splunk|pve\w+|snyk|sso-key|ssws|key|aws4-hmac-sha256)(?:[ \t]+|%20|=|:[ \t]+)", re.IGNORECASE)
+_SCHEME = re.compile(
+    r"(?:authorization:[ \t]*)?(?:basic|bearer|token|digest|api-?key|negotiate|ntlm|hmac|genie\w+|splunk|pve\w+|snyk|sso-key|ssws|key|aws4-hmac-sha256)(?:[ \t]+|%20|=|:[ \t]+)",
+    re.IGNORECASE,
+)
 # What may follow `password:` or `password is` in prose.
 _PROSE = frozenset(
     "required incorrect invalid expired expires mismatch wrong missing empty correct changed updated accepted rejected failed failure failures error errors must should"
@@ -91,7 +94,9 @@ _CHANGE = re.compile(r"\\*[\"'] -> \\*[\"']([^\"'\s\\]{4,512})")
 _COOKIE = re.compile(r"([\w.-]{1,80})=([^\s;\"',\\]{8,4096})")
 _NO_COOKIE = frozenset(("expires", "path", "domain", "max-age", "samesite", "version"))
 _CLOSERS = {")": "(", "]": "[", "}": "{", ">": "<"}
-_SET = re.compile(r"(?:^|[\s;])(?:ENV|ARG|set|setx|setenv|set-env|put|config set|configure set|secret set|login \S{1,100})\s+(?:-\S+\s+)*$")
+_SET = re.compile(
+    r"(?:^|[\s;])(?:ENV|ARG|set|setx|setenv|set-env|put|config set|configure set|secret set|login \S{1,100})\s+(?:-\S+\s+)*$"
+)
 _NETRC = re.compile(r"\b(?:login|machine|account|username|user)[ \t]+\S{1,200}[ \t]*\n?[ \t]*$")
 _ALONE = re.compile(r"(?:^|\n)[ \t]*(?:-[ \t]+|[+~][ \t]+)?$")
 _LINE_END = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\r?\n|\r?\Z)")
@@ -181,7 +186,11 @@ def _read_value(text: str, first: int, tail: re.Match[str], kind: str) -> tuple[
     """Return start and end of what stands behind a name, whether it is quoted, and what parts them: `=`, `:`, `>`, ` `, `is`."""
     separator = tail[4].strip() or " "
     separator = (
-        "is" if separator.startswith(("is", "was")) else ">" if separator[-1] == ">" and separator != "=>" else separator
+        "is"
+        if separator.startswith(("is", "was"))
+        else ">"
+        if separator[-1] == ">" and separator != "=>"
+        else separator
     )
     at = tail.end()
     if tail[3]:
@@ -239,7 +248,9 @@ def _is_spot(
 ) -> bool:
     """Tell whether a value can stand here: after a blank only behind a flag, in .netrc, in SQL or a set command."""
     if separator == ">":
-        return text[first - 1 : first] == "<" or (":" in text[max(0, first - 24) : first] and "<" in text[max(0, first - 24) : first])
+        return text[first - 1 : first] == "<" or (
+            ":" in text[max(0, first - 24) : first] and "<" in text[max(0, first - 24) : first]
+        )
     if separator != " ":
         return True
     if tail[2] and not quoted:
@@ -277,7 +288,13 @@ def is_secret(value: str, kind: str, separator: str, *, quoted: bool, alone: boo
         numbered = _NUMBERED.match(value) and not (len(value) >= 16 and _is_scrambled(value))
         return len(value) >= 8 and not numbered and not _HASH.match(value)
     if kind == "auth":
-        return (":" in value and len(value) >= 8 and "//" not in value and not value[0] == ":" and not _NUMBERED.match(value.split(":", 1)[1]) ) or (
+        return (
+            ":" in value
+            and len(value) >= 8
+            and "//" not in value
+            and not value[0] == ":"
+            and not _NUMBERED.match(value.split(":", 1)[1])
+        ) or (
             _is_random(value, 12) and separator in ("=", ":", "::") and (quoted or alone or separator == "=")
         )
     # A session, or a key of something: of a table, a cache or a cipher.
@@ -293,9 +310,20 @@ def _is_password(value: str, separator: str, *, quoted: bool, alone: bool, name:
         return False
     short = name.strip("-_.").lower() in _PASS_WORD_ONLY
     if " " in value:
-        return quoted and separator != " " and value.count(" ") <= 6 and ("phrase" in name.lower() or any(c.isdigit() for c in value)) and not short
+        return (
+            quoted
+            and separator != " "
+            and value.count(" ") <= 6
+            and ("phrase" in name.lower() or any(c.isdigit() for c in value))
+            and not short
+        )
     if separator == "is":
-        return quoted or (any(c.isdigit() for c in value) and any(c.isalpha() for c in value)) or not value.isalnum() and not _WORDY.match(value)
+        return (
+            quoted
+            or (any(c.isdigit() for c in value) and any(c.isalpha() for c in value))
+            or not value.isalnum()
+            and not _WORDY.match(value)
+        )
     if len(value) < (4 if quoted else 5):
         return False
     if _WORDY.match(value):
@@ -303,7 +331,12 @@ def _is_password(value: str, separator: str, *, quoted: bool, alone: bool, name:
             return False
         if short and separator in (":", "::") and not quoted:
             return False
-        return quoted or separator in "= " or separator == ">" or (len(value) >= 6 and (separator == "::" or (alone and (not name[0].isupper() or "_" in name))))
+        return (
+            quoted
+            or separator in "= "
+            or separator == ">"
+            or (len(value) >= 6 and (separator == "::" or (alone and (not name[0].isupper() or "_" in name))))
+        )
     if short and separator in (":", "::") and not quoted:
         return alone and _is_mixed(value) and "/" not in value
     return True
@@ -363,12 +396,18 @@ def find_url_passwords(text: str) -> Iterator[Span]:
 
 
 def _is_url_password(value: str, text: str, host: int) -> bool:
-    if _HARMLESS.match(value) and not value.isdigit() and value.lower() not in ("password", "secret", "token", "pwd", "passwd", "changeme"):
+    if (
+        _HARMLESS.match(value)
+        and not value.isdigit()
+        and value.lower() not in ("password", "secret", "token", "pwd", "passwd", "changeme")
+    ):
         return False
     return not (_PORT.match(value) and "/" in value or text.startswith("sha256:", host) or "://" in value)
 
 
-_CURL = re.compile(r"(?:[ \t](?:-[a-zA-Z]{0,6}u|--(?:proxy-)?user)|[\"']--?u(?:ser)?[\"'],)[ =]{0,2}([\"']?)((?:[\w.@][\w.@+-]{0,80})?):(?!//)")
+_CURL = re.compile(
+    r"(?:[ \t](?:-[a-zA-Z]{0,6}u|--(?:proxy-)?user)|[\"']--?u(?:ser)?[\"'],)[ =]{0,2}([\"']?)((?:[\w.@][\w.@+-]{0,80})?):(?!//)"
+)
 _BASIC = re.compile(r"(?i)\bbasic(?:\s+|%20)([A-Za-z0-9+/_-]{8,2000}={0,2})")
 
 

@@ -109,7 +109,8 @@ HARMLESS = [
     "image: registry.example.com/app@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "a3ed95caeb02: Pushing [==>   ]  1.2MB/3.4MB",
     "Trace-Id: 4bf92f3577b34da6a3ce929d0e0e4736 request_id=0af76519-16cd-43dd-8448-eb211c80319c",
-    "//# sourceMappingURL=data:application/json;charset=utf-8;base64," + "eyJ2ZXJzaW9uIjozLCJzb3VyY2VzIjpbXSwibWFwcGluZ3Mi" * 3,
+    "//# sourceMappingURL=data:application/json;charset=utf-8;base64,"
+    + "eyJ2ZXJzaW9uIjozLCJzb3VyY2VzIjpbXSwibWFwcGluZ3Mi" * 3,
     "PASS: tests/foo-1.sh",
     "testcase classname='a.b.TestKey' name='test_password[case-1]' time='0.001'",
     "curl -u $USER:$PASSWORD https://example.com",
@@ -189,7 +190,9 @@ def test_made_up_secrets_go() -> None:
             missed.append(planted)
     assert len(kinds) >= 300
     assert len(missed) <= (1 - LEAST_RECALL) * kinds.total(), _show(missed)
-    often = [kind for kind, count in Counter(planted.kind for planted in missed).items() if count > kinds[kind] / 2]
+    often = [
+        kind for kind, count in Counter(planted.kind for planted in missed).items() if count > kinds[kind] / 2
+    ]
     assert not often, _show(missed)
 
 
