@@ -5,6 +5,8 @@ their place only (`redact_values`), and there name and value are judged. All rul
 find is joined where it overlaps, and replaced at once.
 """
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import hashlib
 import re
 from bisect import bisect_right
@@ -191,7 +193,7 @@ def _continues_word(text: str, at: int) -> bool:
 
 
 _ESCAPE = re.compile(r"(?:\\[nrt]|%[0-9A-Fa-f]{2}|\[[\d;]{1,6}m|\\u[0-9a-f]{4}|_)$")
-_AWS_SECRET = re.compile(r"(?<![A-Za-z0-9+/_-])(?=[A-Za-z0-9+/]{0,39}\d)(?=[A-Za-z0-9+/]{0,39}[A-Z])(?=[A-Za-z0-9+/]{0,39}[a-z])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")  # fmt: skip # noqa: E501
+_AWS_SECRET = re.compile(r"(?<![A-Za-z0-9+/_-])(?=[A-Za-z0-9+/]{0,39}\d)(?=[A-Za-z0-9+/]{0,39}[A-Z])(?=[A-Za-z0-9+/]{0,39}[a-z])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")  # fmt: skip
 
 
 def _find_aws_secrets(text: str, start: int, end: int) -> Iterator[Span]:
@@ -202,8 +204,8 @@ def _find_aws_secrets(text: str, start: int, end: int) -> Iterator[Span]:
 
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_TEXT = re.compile(r"(?:[A-Za-z0-9+/=\s]|\\{1,4}[nr/]|\\{1,4}u000[ad]|[\"',+]|%0[AaDd]|%2[BbFf]|%3[Dd]|%20|&#1[03];|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[\w,. ()-]{1,80}){0,16000}")  # fmt: skip # noqa: E501
-_KEY_LINE = re.compile(r"(?:^|[\s|\"'>\]:])(?:[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]{1,15}={1,2}|=[A-Za-z0-9+/]{4}|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[^\n]{0,100})[\"',\\nr]{0,6}\s*$")  # fmt: skip # noqa: E501
+_KEY_TEXT = re.compile(r"(?:[A-Za-z0-9+/=\s]|\\{1,4}[nr/]|\\{1,4}u000[ad]|[\"',+]|%0[AaDd]|%2[BbFf]|%3[Dd]|%20|&#1[03];|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[\w,. ()-]{1,80}){0,16000}")  # fmt: skip
+_KEY_LINE = re.compile(r"(?:^|[\s|\"'>\]:])(?:[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]{1,15}={1,2}|=[A-Za-z0-9+/]{4}|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[^\n]{0,100})[\"',\\nr]{0,6}\s*$")  # fmt: skip
 _SHORT_LINE = re.compile(r"(?:^|[\s|\"'>\]:Z])[A-Za-z0-9+/]{0,15}={0,2}[\"',\\nr]{0,6}\s*$")
 
 

@@ -35,12 +35,14 @@ class Shape:
 
 def _prefixed(table: str) -> tuple[Prefixed, ...]:
     """Read rows of name, prefixes (parted by `|`; `~` before one: it is telling by itself, whatever precedes) and body."""
-    rules = []
+    rules: list[Prefixed] = []
     for row in filter(None, map(str.strip, table.splitlines())):
         name, prefixes, body = row.split(maxsplit=2)
         compiled = re.compile(body)
-        for prefix in prefixes.split("|"):
-            rules.append(Prefixed(name, prefix.removeprefix("~"), compiled, not prefix.startswith("~")))
+        rules += [
+            Prefixed(name, prefix.removeprefix("~"), compiled, not prefix.startswith("~"))
+            for prefix in prefixes.split("|")
+        ]
     return tuple(rules)
 
 

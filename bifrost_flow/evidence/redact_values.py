@@ -5,12 +5,13 @@ it takes for a value to be one, the value must not be a mask, a variable, a path
 Everything is matched at a given place and over a bounded length, so that no text takes more than linear time.
 """
 
-# ruff: noqa: E501 -- a pattern is read as a whole
+# ruff: noqa: E501, SIM905 -- a pattern is read as a whole, and so is a list of words
 
 import re
 from binascii import Error, a2b_base64
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 Span = tuple[int, int, str]  # start, end, name of the rule
 
@@ -95,7 +96,7 @@ _COOKIE = re.compile(r"([\w.-]{1,80})=([^\s;\"',\\]{8,4096})")
 _NO_COOKIE = frozenset(("expires", "path", "domain", "max-age", "samesite", "version"))
 _CLOSERS = {")": "(", "]": "[", "}": "{", ">": "<"}
 _SET = re.compile(
-    r"(?:^|[\s;])(?:ENV|ARG|set|setx|setenv|set-env|put|config set|configure set|secret set|login \S{1,100})\s+(?:-\S+\s+)*$"
+    r"(?:^|[\s;(\"'`,\[])(?:ENV|ARG|set|setx|setenv|set-env|put|config set|configure set|secret set|login \S{1,100})\s+(?:-\S+\s+)*$"
 )
 _NETRC = re.compile(r"\b(?:login|machine|account|username|user)[ \t]+\S{1,200}[ \t]*\n?[ \t]*$")
 _ALONE = re.compile(r"(?:^|\n)[ \t]*(?:-[ \t]+|[+~][ \t]+)?$")
@@ -292,7 +293,7 @@ def is_secret(value: str, kind: str, separator: str, *, quoted: bool, alone: boo
             ":" in value
             and len(value) >= 8
             and "//" not in value
-            and not value[0] == ":"
+            and value[0] != ":"
             and not _NUMBERED.match(value.split(":", 1)[1])
         ) or (
             _is_random(value, 12) and separator in ("=", ":", "::") and (quoted or alone or separator == "=")
@@ -321,8 +322,7 @@ def _is_password(value: str, separator: str, *, quoted: bool, alone: bool, name:
         return (
             quoted
             or (any(c.isdigit() for c in value) and any(c.isalpha() for c in value))
-            or not value.isalnum()
-            and not _WORDY.match(value)
+            or (not value.isalnum() and not _WORDY.match(value))
         )
     if len(value) < (4 if quoted else 5):
         return False
@@ -353,7 +353,7 @@ def _is_mixed(value: str) -> bool:
 
 def _is_scrambled(value: str) -> bool:
     """Tell whether letters change their case as chance has it, not as names do."""
-    switches = sum(a.islower() != b.islower() for a, b in zip(value, value[1:], strict=False))
+    switches = sum(a.islower() != b.islower() for a, b in pairwise(value))
     return switches > 0.4 * len(value)
 
 
@@ -402,7 +402,7 @@ def _is_url_password(value: str, text: str, host: int) -> bool:
         and value.lower() not in ("password", "secret", "token", "pwd", "passwd", "changeme")
     ):
         return False
-    return not (_PORT.match(value) and "/" in value or text.startswith("sha256:", host) or "://" in value)
+    return not ((_PORT.match(value) and "/" in value) or text.startswith("sha256:", host) or "://" in value)
 
 
 _CURL = re.compile(

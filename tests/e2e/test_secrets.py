@@ -27,7 +27,7 @@ def _choose() -> list[Planted]:
 
 
 def _write_logs(folder: Path, secrets: list[Planted]) -> None:
-    """Write one failed job for each four secrets: in the error, a traceback's frame, the lines around and the last ones."""
+    """Write one failed job for each four secrets: in the error, the lines around it and the last ones."""
     folder.mkdir()
     for number in range(0, len(secrets), 4):
         texts = [planted.text for planted in secrets[number : number + 4]]
@@ -40,7 +40,7 @@ def _write_logs(folder: Path, secrets: list[Planted]) -> None:
 
 
 def test_no_secret_leaves_a_log(console: Console) -> None:
-    """Tables, journal, reports, MLflow's store, Prefect's database and what commands print hold none of 40 secrets."""
+    """Tables, journal, reports, MLflow, Prefect's database and output hold none of 40 secrets."""
     planted = _choose()
     secrets = {secret for one in planted for secret in one.secrets}
     assert len(secrets) >= 40
