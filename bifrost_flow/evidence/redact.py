@@ -5,12 +5,14 @@ their place only (`redact_values`), and there name and value are judged. All rul
 find is joined where it overlaps, and replaced at once.
 """
 
+# ruff: noqa: E501 -- a pattern is read as a whole
+
 import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from bifrost_flow.evidence.redact_rules import PREFIXED, SHAPES, Prefixed
+from bifrost_flow.evidence.redact_rules import DISCORD_TOKEN, PREFIXED, SHAPES, Prefixed, Shape
 from bifrost_flow.evidence.redact_values import (
     STEMS,
     Span,
@@ -24,15 +26,31 @@ VERSION = "r2"
 
 MAX_PASSES = 5  # a placeholder may uncover what stood beside the secret; texts need two, hostile ones no more
 SHORT_SECRET = 16  # characters; of fewer, dictionaries exist
+KUBE_REACH = 4000  # characters between a Secret's `kind` and `data`
 KEY_LINES = 400  # of an armoured key, at most
+MIN_TOKEN = 14  # characters of the shortest token with a prefix
+MAX_TRIES = 20  # in one run of letters, digits, `_` and `-`: a prefix that it repeats makes no token
+MIN_LONG = 24  # of a word that can hold one of the other shapes
+MIN_DISCORD = 58
 
 _PLACEHOLDER = re.compile(r"\[redacted:[a-z0-9-]+:[0-9a-f]{6}\]")
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-_BY_PREFIX: dict[str, list[Prefixed]] = {}
-for _rule in PREFIXED:
-    _BY_PREFIX.setdefault(_rule.prefix, []).append(_rule)
-# The shortest start of a prefix that is looked for; a prefix that holds another one need not be looked for itself.
-_MIN_TOKEN = 14
+
+_SIGNS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_.-~$")}
+
+
+def _group_prefixes() -> dict[str, list[Prefixed]]:
+    groups: dict[str, list[Prefixed]] = {}
+    for rule in PREFIXED:
+        groups.setdefault(rule.prefix, []).append(rule)
+    return groups
+
+
+_GROUPS = _group_prefixes()
+_PLAIN_PREFIXES = tuple((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) == text)
+_SIGN_PREFIXES = tuple((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) != text)
+_RUN = re.compile(r"[\w-]*")
+_FLAG = re.compile(r"[ \t]-[pPwaUb]")
 
 
 def redact_text(text: str) -> tuple[str, int]:
@@ -104,33 +122,67 @@ def _find(text: str) -> Iterator[Span]:
 
 
 def _find_tokens(text: str, lowered: str) -> Iterator[Span]:
-    # Only long words can hold a token: prefixes are looked for in those alone.
-    long = "\n".join([word for word in text.split() if len(word) >= _MIN_TOKEN])
-    for prefix, rules in _BY_PREFIX.items():
+    # Hints are looked for in as little text as can hold a token: its long words, and of these what has no sign within.
+    words = [word for word in text.split() if len(word) >= MIN_TOKEN]
+    long = "\n".join(words)
+    runs = "\n".join([run for run in long.translate(_SIGNS).split() if len(run) >= MIN_TOKEN])
+    for prefix, rules in _PLAIN_PREFIXES:
+        if prefix in runs:
+            yield from _find_prefixed(text, prefix, rules)
+    for prefix, rules in _SIGN_PREFIXES:
         if prefix in long:
             yield from _find_prefixed(text, prefix, rules)
+    longer = "\n".join([word for word in words if len(word) >= MIN_LONG]).lower()
+    gates = {
+        "text": lowered,
+        "long": longer,
+        "url": longer if "//" in longer or ".com/" in longer else "",
+        "flag": lowered if _FLAG.search(text) else "",
+    }
     for shape in SHAPES:
-        for hint in shape.hints:
-            if hint in lowered:
-                for found in shape.pattern.finditer(text):
-                    group = shape.group if found[shape.group] is not None else shape.group + 1
-                    yield found.start(group), found.end(group), shape.name
-                break
+        if gate := gates[shape.gate]:
+            for hint in shape.hints:
+                if hint in gate:
+                    yield from _find_shape(text, lowered, shape, hint)
+    for word in words:
+        if len(word) >= MIN_DISCORD and word.count(".") >= 2 and (found := DISCORD_TOKEN.search(word)):
+            at = text.find(found[0])
+            while at >= 0:
+                yield at, at + len(found[0]), "discord-token"
+                at = text.find(found[0], at + len(found[0]))
+
+
+def _find_shape(text: str, lowered: str, shape: Shape, hint: str) -> Iterator[Span]:
+    """Yield what has a shape around the places of its hint; no stretch of text is looked at twice."""
+    low = 0
+    at = lowered.find(hint)
+    while at >= 0:
+        low, high = max(low, at - shape.back), at + shape.ahead
+        while 0 <= (at := lowered.find(hint, at + len(hint))) < high:
+            high = at + shape.ahead
+        for found in shape.pattern.finditer(text, low, high):
+            group = shape.group if found[shape.group] is not None else shape.group + 1
+            yield found.start(group), found.end(group), shape.name
+        low = high
 
 
 def _find_prefixed(text: str, prefix: str, rules: list[Prefixed]) -> Iterator[Span]:
     at = text.find(prefix)
+    run_end = tries = near = 0
     while at >= 0:
         after = at + len(prefix)
-        for rule in rules:
+        if at >= run_end and (run := _RUN.match(text, at)):
+            run_end, tries = run.end(), 0
+        tries += 1
+        for rule in rules if tries <= MAX_TRIES else ():
             if (body := rule.body.match(text, after)) and not (rule.bounded and _continues_word(text, at)):
                 end = body.end()
                 yield at, end, rule.name
                 if rule.name == "aws-key-id":
-                    yield from _find_aws_secrets(text, at)
+                    yield from _find_aws_secrets(text, max(near, at - 200), near := at + 300)
                 after = max(after, end)
                 break
-        at = text.find(prefix, after)
+        at = text.find(prefix, max(after, run_end) if tries > MAX_TRIES else after)
 
 
 def _continues_word(text: str, at: int) -> bool:
@@ -141,19 +193,19 @@ def _continues_word(text: str, at: int) -> bool:
 
 
 _ESCAPE = re.compile(r"(?:\\[nrt]|%[0-9A-Fa-f]{2}|\[[\d;]{1,6}m|\\u[0-9a-f]{4}|_)$")
-_AWS_SECRET = re.compile(r"(?<![A-Za-z0-9+/_-])(?=[A-Za-z0-9+/]{0,39}\d)(?=[A-Za-z0-9+/]{0,39}[A-Z])(?=[A-Za-z0-9+/]{0,39}[a-z])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")  # fmt: skip # noqa: E501
+_AWS_SECRET = re.compile(r"(?<![A-Za-z0-9+/_-])(?=[A-Za-z0-9+/]{0,39}\d)(?=[A-Za-z0-9+/]{0,39}[A-Z])(?=[A-Za-z0-9+/]{0,39}[a-z])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")  # fmt: skip
 
 
-def _find_aws_secrets(text: str, at: int) -> Iterator[Span]:
+def _find_aws_secrets(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield what has the form of a secret access key close behind or before its id."""
-    for found in _AWS_SECRET.finditer(text, max(0, at - 200), at + 300):
+    for found in _AWS_SECRET.finditer(text, start, end):
         yield found.start(), found.end(), "aws-secret-key"
 
 
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_TEXT = re.compile(r"(?:[A-Za-z0-9+/=\s]|\\{1,4}[nr/]|\\{1,4}u000[ad]|[\"',+]|%0[AaDd]|%2[BbFf]|%3[Dd]|%20|&#1[03];|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[\w,. ()-]{1,80}){0,16000}")  # fmt: skip # noqa: E501
-_KEY_LINE = re.compile(r"(?:^|[\s|\"'>\]:])(?:[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]{1,15}={1,2}|=[A-Za-z0-9+/]{4}|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[^\n]{0,100})[\"',\\nr]{0,6}\s*$")  # fmt: skip # noqa: E501
+_KEY_TEXT = re.compile(r"(?:[A-Za-z0-9+/=\s]|\\{1,4}[nr/]|\\{1,4}u000[ad]|[\"',+]|%0[AaDd]|%2[BbFf]|%3[Dd]|%20|&#1[03];|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[\w,. ()-]{1,80}){0,16000}")  # fmt: skip
+_KEY_LINE = re.compile(r"(?:^|[\s|\"'>\]:])(?:[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]{1,15}={1,2}|=[A-Za-z0-9+/]{4}|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[^\n]{0,100})[\"',\\nr]{0,6}\s*$")  # fmt: skip
 _SHORT_LINE = re.compile(r"(?:^|[\s|\"'>\]:Z])[A-Za-z0-9+/]{0,15}={0,2}[\"',\\nr]{0,6}\s*$")
 
 
@@ -213,6 +265,7 @@ def _start_armour(text: str, at: int, least: int) -> int:
 
 
 _KUBE_SECRET = re.compile(r"kind[\"']?:\s{0,4}[\"']?Secret\b(?!List)")
+_KUBE_DATA = re.compile(r"(?:^|\n|[{,])[ \t]*[\"']?(?:data|stringData)[\"']?:")
 _KUBE_VALUE = re.compile(
     r"[\"']?[\w.-]{1,80}[\"']?:[ \t]*[\"']?([A-Za-z0-9+/]{6,}={0,2})[\"']?[ \t]*,?[ \t]*(?=\r?\n|$|\})"
 )
@@ -220,20 +273,26 @@ _KUBE_VALUE = re.compile(
 
 def _find_kube_data(text: str) -> Iterator[Span]:
     """Yield the values under `data:` of a Kubernetes Secret, whatever their names."""
-    for secret in _KUBE_SECRET.finditer(text):
-        for head in re.finditer(
-            r"(?:^|\n|[{,])[ \t]*[\"']?(?:data|stringData)[\"']?:",
-            text[max(0, secret.start() - 4000) : secret.end() + 4000],
-        ):
-            base = max(0, secret.start() - 4000) + head.end()
-            for line in re.finditer(r"[^\n]{0,20000}\n?", text[base : base + 20000]):
-                if not line[0].strip(" \t{\n"):
-                    if line[0]:
-                        continue
-                    break
-                values = list(_KUBE_VALUE.finditer(line[0]))
+    places = [found.start() for found in _KUBE_SECRET.finditer(text)]
+    done = 0
+    for head in _KUBE_DATA.finditer(text) if places else ():
+        nearest = bisect_right(places, head.end())
+        near = [
+            place
+            for place in places[max(0, nearest - 1) : nearest + 1]
+            if abs(place - head.end()) < KUBE_REACH
+        ]
+        at = head.end()
+        if not near or at < done:
+            continue
+        while at < len(text):
+            line_end = text.find("\n", at)
+            line_end = line_end if line_end >= 0 else len(text)
+            if text[at : at + 80].split("\n", 1)[0].strip(" \t{\r|"):
+                values = list(_KUBE_VALUE.finditer(text, at, min(line_end, at + 20000)))
                 if not values:
                     break
-                for value in values:
-                    start = base + line.start() + value.start(1)
-                    yield start, start + len(value[1]), "kubernetes-secret"
+                yield from ((*value.span(1), "kubernetes-secret") for value in values)
+            elif at > head.end():
+                break
+            at = done = line_end + 1

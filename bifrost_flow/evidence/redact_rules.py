@@ -25,19 +25,24 @@ class Shape:
     """A form that a pattern alone tells; `group` is the secret."""
 
     name: str
-    hints: tuple[str, ...]  # lower case; one of them is in any text that can match
+    hints: tuple[str, ...]  # lower case; one of them is in whatever matches
     pattern: re.Pattern[str]
     group: int
+    back: int  # characters before a hint where a match may start
+    ahead: int  # characters behind a hint's start that a match may reach
+    gate: str  # where hints are looked for: `text`, `long` words, `url` (long words, with a URL about), `flag` (one-letter flags about)
 
 
 def _prefixed(table: str) -> tuple[Prefixed, ...]:
     """Read rows of name, prefixes (parted by `|`; `~` before one: it is telling by itself, whatever precedes) and body."""
-    rules = []
+    rules: list[Prefixed] = []
     for row in filter(None, map(str.strip, table.splitlines())):
         name, prefixes, body = row.split(maxsplit=2)
         compiled = re.compile(body)
-        for prefix in prefixes.split("|"):
-            rules.append(Prefixed(name, prefix.removeprefix("~"), compiled, not prefix.startswith("~")))
+        rules += [
+            Prefixed(name, prefix.removeprefix("~"), compiled, not prefix.startswith("~"))
+            for prefix in prefixes.split("|")
+        ]
     return tuple(rules)
 
 
@@ -65,7 +70,7 @@ PREFIXED = _prefixed(r"""
     gitlab-token        ~glpat-|~gldt-|~glrt-|~glrtr-|~glcbt-|~glptt-|~glft-|~glimt-|~glagent-|~gloas-|~glsoat-|~glffct-|~glwt-  [A-Za-z0-9_.-]{16,}
     gitlab-runner       ~GR1348941               [A-Za-z0-9_-]{20}
     bitbucket-token     ~ATBB|~BBDC-             [A-Za-z0-9+/@_=-]{24,}
-    atlassian-token     ~ATATT3|~ATCTT3|~ATSTT3  [A-Za-z0-9+/=_-]{20,}
+    atlassian-token     ~ATATT|~ATCTT|~ATSTT  (?=[A-Za-z+/=_-]*\d)[A-Za-z0-9+/=_-]{20,}
     slack-token         ~xoxb-|~xoxa-|~xoxp-|~xoxo-|~xoxs-|~xoxr-|~xoxe-|~xoxc-|~xoxd-  [A-Za-z0-9%-]{10,}
     slack-token         ~xoxe.xoxb-|~xoxe.xoxp-  [A-Za-z0-9-]{10,}
     slack-token         ~xapp-|~xwfp-            \d-?[A-Za-z0-9-]{10,}|[A-Za-z0-9-]{20,}
@@ -211,43 +216,65 @@ PREFIXED = _prefixed(r"""
 """)
 
 
-def _shape(name: str, hints: str, pattern: str, group: int = 0) -> Shape:
-    return Shape(name, tuple(hints.split("|")), re.compile(pattern), group)
+# Where a token can start: behind no letter or digit, or behind a colour code, an escape or an encoded `=`.
+_START = r"(?:(?<![A-Za-z0-9])|(?<=\[\dm)|(?<=\[\d\dm)|(?<=\[\d;\d\dm)|(?<=\\[nrt])|(?<=%3[Dd]))"
+
+
+def _shape(
+    name: str,
+    hints: str,
+    pattern: str,
+    group: int = 0,
+    *,
+    back: int = 90,
+    ahead: int = 320,
+    gate: str = "text",
+) -> Shape:
+    return Shape(name, tuple(hints.split("|")), re.compile(pattern), group, back, ahead, gate)
 
 
 SHAPES = (
-    _shape("azure-secret", "q~", r"(?<![A-Za-z0-9_~.-])[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,37}"),
-    _shape("azure-devops", "azdo", r"(?<![A-Za-z0-9])[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}(?![A-Za-z0-9])"),
-    _shape("azure-key", "jqqj99|+ast|acdb|azse|azca|azfu|aiot|ashb|aehb|apim|azmap", r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{28,80}(?:JQQJ99[A-Za-z0-9]{20,30}|(?:\+ASt|ACDb|AzSe|AzCa|AzFu|AIoT|\+ASb|\+AEh|APIM)[A-Za-z0-9+/_-]{5,10}={0,2})(?![A-Za-z0-9+/])"),
-    _shape("azure-sas", "sig=", r"(?i)(?<=[?&;\"' ]sig=)[A-Za-z0-9%+/_-]{30,200}={0,2}"),
-    _shape("signed-url", "signature=", r"(?i)(?<=signature=)[A-Za-z0-9%+/_~-]{20,2000}={0,2}"),
-    _shape("azure-function-key", "code=", r"(?<=[?&]code=)[A-Za-z0-9%+/_-]{30,200}={0,2}"),
-    _shape("url-key", "key=", r"(?i)(?<=[?&]key=)(?=[^&\s]{0,99}\d)[A-Za-z0-9_-]{20,200}"),
-    _shape("terraform-token", "atlasv1", r"(?<![A-Za-z0-9])[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,90}"),
-    _shape("discord-token", ".", r"(?<![\w.-])[MNO][A-Za-z\d_-]{23,27}\.[A-Za-z\d_-]{6}\.[A-Za-z\d_-]{27,40}(?![\w.-])"),
-    _shape("telegram-token", ":aa", r"(?<!\d)\d{8,10}:AA[A-Za-z0-9_-]{32,34}(?![\w-])"),
-    _shape("mailchimp-key", "-us", r"(?<![0-9A-Za-z])[0-9a-f]{32}-us\d{1,2}(?!\d)"),
-    _shape("newrelic-key", "nral|ffff", r"(?<![0-9a-zA-Z])[0-9a-f]{36}(?:NRAL|FFFFNRAL)(?![A-Za-z])"),
-    _shape("maxmind-key", "_mmk", r"(?<![A-Za-z0-9])[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk"),
+    _shape("azure-secret", "q~", r"(?<![A-Za-z0-9_~.-])[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,37}", gate="long"),
+    _shape("azure-devops", "azdo", _START + r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}(?![A-Za-z0-9])", gate="long"),
+    _shape("azure-key", "jqqj99|+ast|acdb|azse|azca|azfu|aiot|ashb|aehb|apim|azmap", r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{28,80}(?:JQQJ99[A-Za-z0-9]{20,30}|(?:\+ASt|ACDb|AzSe|AzCa|AzFu|AIoT|\+ASb|\+AEh|APIM)[A-Za-z0-9+/_-]{5,10}={0,2})(?![A-Za-z0-9+/])", gate="long"),
+    _shape("azure-sas", "sig=", r"(?i)(?<=[?&;\"' ]sig=)[A-Za-z0-9%+/_-]{30,200}={0,2}", gate="long"),
+    _shape("signed-url", "signature=", r"(?i)(?<=signature=)[A-Za-z0-9%+/_~-]{20,2000}={0,2}", back=0, ahead=2100, gate="long"),
+    _shape("azure-function-key", "code=", r"(?<=[?&]code=)[A-Za-z0-9%+/_-]{30,200}={0,2}", gate="url"),
+    _shape("url-key", "key=", r"(?i)(?<=[?&]key=)(?=[^&\s]{0,99}\d)[A-Za-z0-9_-]{20,200}", gate="url"),
+    _shape("terraform-token", "atlasv1", _START + r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,90}", gate="long"),
+    _shape("telegram-token", ":aa", r"(?<!\d)\d{8,10}:AA[A-Za-z0-9_-]{32,34}(?![\w-])", gate="long"),
+    _shape("mailchimp-key", "-us", _START + r"[0-9a-f]{32}-us\d{1,2}(?!\d)", gate="long"),
+    _shape("newrelic-key", "nral|ffff", _START + r"[0-9a-f]{36}(?:NRAL|FFFFNRAL)(?![A-Za-z])", gate="long"),
+    _shape("maxmind-key", "_mmk", _START + r"[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk", gate="long"),
     _shape("wordpress-salt", "_key'|_salt'", r"(?<=_(?:KEY|ALT)',)\s*'([^'\n]{40,80})'", 1),
-    _shape("slack-webhook", "hooks.slack", r"hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/([A-Za-z0-9/+_-]{20,120})", 1),
-    _shape("discord-webhook", "api/webhooks/", r"api/webhooks/\d{5,25}/([A-Za-z0-9_-]{40,120})", 1),
-    _shape("teams-webhook", "webhookb2/", r"webhookb2/([\w@/-]{30,250})", 1),
-    _shape("teams-webhook", "incomingwebhook/", r"IncomingWebhook/([\w@/-]{30,250})", 1),
-    _shape("chat-webhook", "chat.googleapis", r"chat\.googleapis\.com/v1/spaces/[\w-]+/messages\?[^\s\"']{0,200}?key=([\w%=&-]{20,250})", 1),
-    _shape("hook", "/hooks/|/hook/|hooks/catch", r"https?://[\w.:-]{3,100}/(?:hooks|hook)/(?:catch/)?((?=[\w/-]{0,60}\d)[A-Za-z0-9/-]{16,80})", 1),
-    _shape("telegram-token", "/bot", r"/bot(\d{8,10}:[A-Za-z0-9_-]{30,40})", 1),
-    _shape("bearer", "bearer", r"(?i)\bbearer(?:\s+|%20|:\s*)(?=[A-Za-z0-9_~+/.=-]{0,60}\d)([A-Za-z0-9_~+/.=:-]{14,4000})", 1),
+    _shape("slack-webhook", "hooks.slack", r"hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/([A-Za-z0-9/+_-]{20,120})", 1, gate="url"),
+    _shape("discord-webhook", "api/webhooks/", r"api/webhooks/\d{5,25}/([A-Za-z0-9_-]{40,120})", 1, gate="url"),
+    _shape("teams-webhook", "webhookb2/", r"webhookb2/([\w@/-]{30,250})", 1, gate="url"),
+    _shape("teams-webhook", "incomingwebhook/", r"IncomingWebhook/([\w@/-]{30,250})", 1, gate="url"),
+    _shape("chat-webhook", "chat.googleapis", r"chat\.googleapis\.com/v1/spaces/[\w-]+/messages\?[^\s\"']{0,200}?key=([\w%=&-]{20,250})", 1, gate="url"),
+    _shape("hook", "/hooks/|/hook/|hooks/catch", r"https?://[\w.:-]{3,100}/(?:hooks|hook)/(?:catch/)?((?=[\w/-]{0,60}\d)[A-Za-z0-9/-]{16,80})", 1, gate="url"),
+    _shape("telegram-token", "/bot", r"/bot(\d{8,10}:[A-Za-z0-9_-]{30,40})", 1, gate="url"),
+    _shape("bearer", "bearer", r"(?i)\bbearer(?:\s+|%20|:\s*)(?=[A-Za-z0-9_~+/.=-]{0,60}\d)([A-Za-z0-9_~+/.=:-]{14,4000})", 1, back=0, ahead=4100),
     _shape("sentry-dsn", "@", r"https?://([0-9a-f]{32})(?::[0-9a-f]{32})?@[\w.-]{3,80}/\d", 1),
-    _shape("url-token", "@", r"\b[a-z][a-z0-9+.-]{1,11}://((?=[A-Za-z_.~-]{0,60}\d)[A-Za-z0-9_.~-]{20,255})(?::x-oauth-basic|:)?@[\w.\[-]", 1),
     _shape("sql-password", "identified", r"(?i)\bidentified\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?(?:'([^'\n]{3,200})|\"([^\"\n]{3,200}))", 1),
     _shape("openssl-pass", " pass:", r"(?<=[ =]pass:)([^\s\"'$<*]{4,200})", 1),
-    _shape("mysql-password", "mysql|mariadb|xtrabackup|sshpass", r"(?i)\b(?:mysql\w*|mariadb[\w-]*|xtrabackup|sshpass)\b[^\n|;]{0,300}?\s-p\s?([\"']?)((?!\1?[$\s<*-])[^\s\"'|;]{3,200})", 2),
-    _shape("login-password", "login", r"(?i)\b(?:docker|podman|helm|oras|skopeo|buildah|az|oc|cf|crane|registry|acr|nerdctl|regctl|heroku|twine|netlify)\b[^\n|;]{0,120}?\slogin\b[^\n|;]{0,200}?\s-p[ =]?([\"']?)((?!\1?[$\s<*-])[^\s\"']{3,400})", 2),
-    _shape("login-password", "upload|keychain|ldap|redis-cli|sqlcmd|mongo|import|kinit|psexec|-storepass|-keypass|impacket|expect", r"(?i)(?:\b(?:twine|security)\b[^\n|;]{0,200}?\s-p|\bldap\w+\b[^\n|;]{0,200}?\s-w|\bredis-cli\b[^\n|;]{0,200}?\s-a|\b(?:sqlcmd|bcp)\b[^\n|;]{0,200}?\s-P|\bmongo\w*\b[^\n|;]{0,200}?\s-p|-storepass|-keypass)[ =]([\"']?)((?!\1?[$\s<*-])[^\s\"']{3,200})", 2),
-    _shape("htpasswd", "htpasswd", r"\bhtpasswd\s+-\w*b\w*\s+(?:-\w+\s+)*\S+\s+\S+\s+([\"']?)([^\s\"'$]{4,200})", 2),
-    _shape("password-hash", "$2|$1$|$5$|$6$|$apr1|$y$|$argon2|{ssha}|{sha}|pbkdf2_", r"(?:\$(?:2[abxy]\$\d\d|apr1|1|5|6|y\$\w+|argon2id?\$v=\d+\$[\w=,]+)\$[A-Za-z0-9./$+=]{20,200}|\{S?SHA\}[A-Za-z0-9+/]{24,}={0,2}|pbkdf2_sha\d+\$\d+\$[A-Za-z0-9]+\$[A-Za-z0-9+/=]{20,})"),
+    _shape("mysql-password", "mysql|mariadb|xtrabackup|sshpass", r"(?i)\b(?:(?:mysql\w*|mariadb[\w-]*|xtrabackup)\b[^\n|;]{0,300}?\s-p|sshpass\s+-p\s?)([\"']?)((?!\1?[$\s<*-])[^\s\"'|;]{3,200})", 2, back=12, ahead=540, gate="flag"),
+    _shape("login-password", " login", r"(?i)\b(?:docker|podman|helm|oras|skopeo|buildah|az|oc|cf|crane|registry|acr|nerdctl|regctl|heroku|twine|netlify)\b[^\n|;]{0,120}?\slogin\b[^\n|;]{0,200}?\s-p[ =]?([\"']?)((?!\1?[$\s<*-])[^\s\"']{3,400})", 2, back=140, ahead=640, gate="flag"),
+    _shape("login-password", "twine upload", r"twine\b[^\n|;]{0,200}?\s-p[ =]([\"\']?)((?!\1?[$\s<*-])[^\s\"\']{3,200})", 2, back=12, ahead=420, gate="flag"),
+    _shape("login-password", "unlock-keychain|security import|set-key-partition", r"security\b[^\n|;]{0,200}?\s-[pPk][ =](?!\S+(?:keychain|\.p12)\b)([\"\']?)((?!\1?[$\s<*-])[^\s\"\']{3,200})", 2, back=12, ahead=420, gate="text"),
+    _shape("login-password", "ldapsearch|ldapadd|ldapmodify|ldapdelete|ldapwhoami", r"ldap\w+[^\n|;]{0,200}?\s-w[ =]([\"\']?)((?!\1?[$\s<*-])[^\s\"\']{3,200})", 2, back=12, ahead=420, gate="flag"),
+    _shape("login-password", "redis-cli", r"redis-cli\b[^\n|;]{0,200}?\s-a[ =]([\"\']?)((?!\1?[$\s<*-])[^\s\"\']{3,200})", 2, back=12, ahead=420, gate="flag"),
+    _shape("login-password", "sqlcmd|bcp ", r"(?:sqlcmd|bcp)\b[^\n|;]{0,200}?\s-P[ =]?([\"\']?)((?!\1?[$\s<*-])[^\s\"\']{3,200})", 2, back=12, ahead=420, gate="flag"),
+    _shape("login-password", "mongosh|mongodump|mongorestore|mongoexport|mongoimport|mongo ", r"mongo\w*\b[^\n|;]{0,200}?\s-p[ =]([\"\']?)((?!\1?[$\s<*-])[^\s\"\']{3,200})", 2, back=12, ahead=420, gate="flag"),
+    _shape("login-password", "-storepass|-keypass", r"-(?:store|key)pass[ =]([\"\']?)((?!\1?[$\s<*-])[^\s\"\']{3,200})", 2, back=12, ahead=420, gate="text"),
+    _shape("htpasswd", "htpasswd", r"\bhtpasswd\s+-\w*b\w*\s+(?:-\w+\s+)*\S+\s+\S+\s+([\"']?)([^\s\"'$]{4,200})", 2, gate="flag"),
+    _shape("password-hash", "$2|$1$|$5$|$6$|$apr1|$y$|$argon2|{ssha}|{sha}|pbkdf2_", r"(?:\$(?:2[abxy]\$\d\d|apr1|1|5|6|y\$\w+|argon2id?\$v=\d+\$[\w=,]+)\$[A-Za-z0-9./$+=]{20,200}|\{S?SHA\}[A-Za-z0-9+/]{24,}={0,2}|pbkdf2_sha\d+\$\d+\$[A-Za-z0-9]+\$[A-Za-z0-9+/=]{20,})", gate="long"),
     _shape("secure-string", "securestring", r"(?i)ConvertTo-SecureString\s+(?:-\w+\s+(?=[\"']))*[\"']([^\"'\n$]{3,200})[\"']", 1),
-    _shape("smb-password", "smb|mount.cifs|rpcclient|net use", r"(?:-U|--user)[ =][\"']?[\w.\\/-]{1,60}%([^\s\"'$]{3,100})", 1),
-    _shape("ssh-host-key", "putty-user-key", r"PuTTY-User-Key-File-[23]:[^\n]*(?:\n[^\n]{0,200}){0,80}?\n[^\n]{0,80}Private-MAC: [0-9a-f]+"),
+    _shape("smb-password", "smb|mount.cifs|rpcclient|net use", r"(?:-U|--user)[ =][\"']?[\w.\\/-]{1,60}%([^\s\"'$]{3,100})", 1, gate="flag"),
+    _shape("putty-key", "putty-user-key", r"PuTTY-User-Key-File-[23]:[^\n]*(?:\n[^\n]{0,200}){0,80}?\n[^\n]{0,80}Private-MAC: [0-9a-f]+", back=0, ahead=20000),
 )  # fmt: skip
+
+# Known by its three parts alone; looked for in long words with two dots.
+DISCORD_TOKEN = re.compile(
+    r"(?<![\w-])[MNO][A-Za-z\d_-]{23,27}\.[A-Za-z\d_-]{6}\.[A-Za-z\d_-]{27,40}(?![\w-])"
+)

@@ -5,17 +5,20 @@ it takes for a value to be one, the value must not be a mask, a variable, a path
 Everything is matched at a given place and over a bounded length, so that no text takes more than linear time.
 """
 
-# ruff: noqa: E501 -- a pattern is read as a whole
+# ruff: noqa: E501, SIM905 -- a pattern is read as a whole, and so is a list of words
 
 import re
+from binascii import Error, a2b_base64
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
 
 Span = tuple[int, int, str]  # start, end, name of the rule
 
-MAX_VALUE = 512  # characters of a value that are judged; the rest of a longer one goes with it
+MAX_VALUE = 256  # characters of a value that are judged; the rest of a longer one goes with it
 MAX_NAME = 64
 
-STEMS = ("pass", "pwd", "psw", "secret", "token", "key", "cred", "auth", "sess", "sid", "cookie")
+STEMS = ("pass", "pw", "psw", "secret", "token", "key", "cred", "auth", "sess", "sid", "cookie")
 _QUOTE = r"(?:\\{0,8}[\"'`]|%22|&quot;|&\#3[49];|\\{1,4}u00(?:22|27))"
 # What follows a name: the rest of it, what closes it, what parts it from its value.
 _TAIL = re.compile(
@@ -36,7 +39,7 @@ _ADDED = frozenset(
     " plaintext text clear cleartext string env default main primary secondary ro rw hex data header json 0 1 2 3 v1 v2".split()
 )
 _PASSWORD = re.compile(
-    r"(?:password|passwd|passwrd|passphrase|passwort|passcode|pword|(?:^|_)(?:pass|pwd|psw|pswd|pw)|(?:db|user|root|ssh|store|key|require|become|my|mysql|pg|smtp|ldap|admin|http|sql|redis|ansible|ftp|vnc)(?:pass|pwd)|masterauth|passwords)$"
+    r"(?:password|passwd|passwrd|passphrase|passwort|passcode|pword|(?:^|_)(?:pass|pwd|psw|pswd|pw)|(?:db|user|root|ssh|store|key|require|become|bind|my|mysql|pg|smtp|ldap|admin|http|sql|redis|ansible|ftp|vnc)(?:pass|pwd?)|masterauth|passwords)$"
 )
 _PASS_WORD_ONLY = frozenset(("pass", "pw", "key", "auth"))
 _TOKEN = re.compile(
@@ -52,7 +55,7 @@ _AUTH = re.compile(r"(?:^|_)(?:auth|authorization|authentication|basic_auth|auth
 # Tokens of parsers, models and pages, keys of tables and caches: names like a secret's, values that are none.
 _OTHER_TOKEN = re.compile(
     r"(?:page|next|continuation|pagination|cancel|cancellation|pad|eos|bos|unk|sep|mask|cls|special|stop|start|end|begin|lock|fencing|sync|delimiter|unexpected"
-    r"|last|first|prev|expected|invalid|bad|illegal|image|audio|video|resume|cursor|change|id_of|of|per|max|min|num)_tokens?$|tokens$"
+    r"|last|first|prev|expected|invalid|bad|illegal|image|audio|video|resume|cursor|change|id_of|of|per|max|min|num|dedup|crash|stack)_tokens?$|tokens$"
 )
 _OTHER_KEY = re.compile(
     r"(?:cache|public|pub|primary|foreign|partition|sort|range|cluster|dedup|row|object|map|lookup|idempotency|group|index|unique|natural|bucket|s3|host|gpg|pgp|restore|hash|registry"
@@ -70,7 +73,8 @@ _PATH = re.compile(r"^(?:[A-Za-z]:|~|\.{1,2}|[\w-]{1,30}(?=/[\w.-]+/))?[\\/][\w.
 _WORDY = re.compile(r"^[A-Za-z]+(?:[ _/.:-][A-Za-z]+){0,60}[.:!?]?$")
 # Words, each with a number at most: no two of its parts can share a character, so that it never goes back.
 _NUMBERED = re.compile(r"^[a-z]{2,}\d{0,4}(?:[-_./](?:[a-z]{2,}\d{0,4}|v?\d{1,4}))*$", re.IGNORECASE)
-_HASH = re.compile(r"^(?:sha\d+[:-]|md5[:-])|^[0-9a-f]{7,8}$|^[0-9a-f]{40}$")
+_HASH = re.compile(r"^(?:sha\d+[:-]|md5[:-])|^[0-9a-f]{7,8}$")
+_COMMIT = re.compile(r"^[0-9a-f]{40}$")
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.IGNORECASE)
 _SCHEME = re.compile(
     r"(?:authorization:[ \t]*)?(?:basic|bearer|token|digest|api-?key|negotiate|ntlm|hmac|genie\w+|splunk|pve\w+|snyk|sso-key|ssws|key|aws4-hmac-sha256)(?:[ \t]+|%20|=|:[ \t]+)",
@@ -87,9 +91,12 @@ _CUT = re.compile(
     r"\\{1,4}[nrt](?![a-z])|&quot;|%22|&amp;|</|&(?=[\w.\[\]%-]{1,60}=)|;(?=[ \t]*[A-Za-z][\w ]{0,40}=|$)|,(?=[ \t]*\\?[\"']?:?[\w.-]{1,60}\\?[\"']?[ \t]*[=:]|$)|\x1b|\x00"
 )
 _QUERY_CUT = re.compile(r"[&#;]|%26")
+_CHANGE = re.compile(r"\\*[\"'] -> \\*[\"']([^\"'\s\\]{4,512})")
+_COOKIE = re.compile(r"([\w.-]{1,80})=([^\s;\"',\\]{8,4096})")
+_NO_COOKIE = frozenset(("expires", "path", "domain", "max-age", "samesite", "version"))
 _CLOSERS = {")": "(", "]": "[", "}": "{", ">": "<"}
 _SET = re.compile(
-    r"(?:^|[\s;])(?:ENV|ARG|set|setx|setenv|set-env|put|config set|configure set|secret set|login \S{1,100})\s+(?:-\S+\s+)*$"
+    r"(?:^|[\s;(\"'`,\[])(?:ENV|ARG|set|setx|setenv|set-env|put|config set|configure set|secret set|login \S{1,100})\s+(?:-\S+\s+)*$"
 )
 _NETRC = re.compile(r"\b(?:login|machine|account|username|user)[ \t]+\S{1,200}[ \t]*\n?[ \t]*$")
 _ALONE = re.compile(r"(?:^|\n)[ \t]*(?:-[ \t]+|[+~][ \t]+)?$")
@@ -103,7 +110,12 @@ def find_values(text: str, lowered: str) -> Iterator[Span]:
         while at >= 0:
             after = at + len(stem)
             tail = _TAIL.match(text, after)
-            if tail is not None:
+            if tail is not None and stem == "cookie" and tail[4].strip() == ":":
+                spans, after = _find_cookies(text, tail.end())
+                yield from spans
+            elif tail is not None:
+                # A name is judged once, whatever number of stems it holds.
+                after = max(after, tail.end(1))
                 for start, end, name in _judge_at(text, at, tail):
                     yield start, end, name
                     after = max(after, end)
@@ -117,9 +129,6 @@ def _judge_at(text: str, at: int, tail: re.Match[str]) -> Iterator[Span]:
     name = text[first : tail.end(1)]
     kind = name_kind(name)
     if not kind:
-        return
-    if kind == "cookie" and tail[4].strip() == ":":
-        yield from _find_cookies(text, tail.end())
         return
     found = _read_value(text, first, tail, kind)
     if found is None:
@@ -144,8 +153,13 @@ def _judge_at(text: str, at: int, tail: re.Match[str]) -> Iterator[Span]:
     if not quoted and end - start >= MAX_VALUE and (rest := _REST.match(text, end)):
         end = rest.end()
     yield start, end, "flag" if separator == " " and name.startswith("-") else "assignment"
+    if text.startswith(again := f" => {value}", end):
+        yield end + 4, end + len(again), "assignment"
+    if quoted and (change := _CHANGE.match(text, end)):
+        yield change.start(1), change.end(1), "assignment"
 
 
+@lru_cache(maxsize=4096)
 def name_kind(name: str) -> str:
     """Return what a name promises: `password`, `token`, `key`, `session`, `cookie`, `auth`, or an empty text for nothing."""
     words = [word for word in _PARTS.split(_CAMEL.sub("_", name).lower()) if word]
@@ -186,7 +200,8 @@ def _read_value(text: str, first: int, tail: re.Match[str], kind: str) -> tuple[
     if separator in ("=>", ":=", "%3D", "%3d") or separator[0] == "=" or "=" in separator:
         separator = "="
     elif separator[0] == ":" or separator.lower() == "%3a":
-        separator = ":"
+        # Nothing but `:` between both, as in dumps of structures; prose has a blank.
+        separator = "::" if tail[4] == ":" else ":"
     opened = _OPEN.match(text, at)
     if opened is not None and separator != ">":
         mark, start = opened[1], opened.end()
@@ -246,7 +261,7 @@ def _is_spot(
     before = text[max(0, first - 160) : first]
     if _SET.search(before):
         return True
-    if kind == "password" and (_NETRC.search(before) or name in ("requirepass", "masterauth")):
+    if kind == "password" and (_NETRC.search(before) or name in ("requirepass", "masterauth", "bindpw")):
         return True
     return quoted and kind == "password" and (name.isupper() or name.lower() == "password")
 
@@ -267,30 +282,25 @@ def is_secret(value: str, kind: str, separator: str, *, quoted: bool, alone: boo
     if _PATH.match(value) and not _is_random(max(re.split(r"[\\/]", value), key=len), 16):
         return False
     if _WORDY.match(value):
-        return len(value) >= 16 and _is_scrambled(value)
+        return kind == "token" and len(value) >= 16 and _is_scrambled(value)
     if kind == "token":
         if separator == "is":
             return _is_random(value, 12)
-        return (
-            len(value) >= 8
-            and not _NUMBERED.match(value)
-            and not _HASH.match(value)
-            or _is_hex_secret(value, name)
-        )
+        numbered = _NUMBERED.match(value) and not (len(value) >= 16 and _is_scrambled(value))
+        return len(value) >= 8 and not numbered and not _HASH.match(value)
     if kind == "auth":
         return (
             ":" in value
             and len(value) >= 8
             and "//" not in value
-            and not value[0] == ":"
+            and value[0] != ":"
             and not _NUMBERED.match(value.split(":", 1)[1])
-        ) or (_is_random(value, 12) and separator in "=:" and (quoted or alone or separator == "="))
-    if kind == "session":
-        return (
-            separator in "=:" and _is_random(value, 20) and not _HASH.match(value) and not _UUID.match(value)
+        ) or (
+            _is_random(value, 12) and separator in ("=", ":", "::") and (quoted or alone or separator == "=")
         )
-    # A key of something: of a table, a cache or a cipher.
-    return separator in "=:" and _is_random(value, 20) and not _HASH.match(value) and not _UUID.match(value)
+    # A session, or a key of something: of a table, a cache or a cipher.
+    plain = _HASH.match(value) or _COMMIT.match(value) or _UUID.match(value)
+    return separator in ("=", ":", "::") and _is_random(value, 20) and not plain
 
 
 def _is_password(value: str, separator: str, *, quoted: bool, alone: bool, name: str) -> bool:
@@ -312,23 +322,22 @@ def _is_password(value: str, separator: str, *, quoted: bool, alone: bool, name:
         return (
             quoted
             or (any(c.isdigit() for c in value) and any(c.isalpha() for c in value))
-            or not value.isalnum()
-            and not _WORDY.match(value)
+            or (not value.isalnum() and not _WORDY.match(value))
         )
     if len(value) < (4 if quoted else 5):
         return False
     if _WORDY.match(value):
         if name_kind(value) == "password":
             return False
-        if short and separator == ":" and not quoted:
+        if short and separator in (":", "::") and not quoted:
             return False
         return (
             quoted
             or separator in "= "
             or separator == ">"
-            or (alone and len(value) >= 6 and not name[0].isupper())
+            or (len(value) >= 6 and (separator == "::" or (alone and (not name[0].isupper() or "_" in name))))
         )
-    if short and separator == ":" and not quoted:
+    if short and separator in (":", "::") and not quoted:
         return alone and _is_mixed(value) and "/" not in value
     return True
 
@@ -344,34 +353,28 @@ def _is_mixed(value: str) -> bool:
 
 def _is_scrambled(value: str) -> bool:
     """Tell whether letters change their case as chance has it, not as names do."""
-    switches = sum(a.islower() != b.islower() for a, b in zip(value, value[1:], strict=False))
-    return value.isalpha() and switches >= len(value) / 4
+    switches = sum(a.islower() != b.islower() for a, b in pairwise(value))
+    return switches > 0.4 * len(value)
 
 
-def _is_hex_secret(value: str, name: str) -> bool:
-    """Tell whether hex digits that could be a commit's are a token's: only where the name leaves no doubt."""
-    low = name.lower()
-    return len(value) == 40 and any(word in low for word in ("token", "secret", "api", "access"))
-
-
-def _find_cookies(text: str, at: int) -> Iterator[Span]:
+def _find_cookies(text: str, at: int) -> tuple[list[Span], int]:
+    """Return the values of a cookie header that tell a session, and where the header ends."""
     end = text.find("\n", at, at + 8192)
     end = end if end >= 0 else min(len(text), at + 8192)
-    for pair in re.finditer(r"([\w.-]{1,80})=([^\s;\"',\\]{8,4096})", text[at:end]):
-        value = pair[2]
-        if pair[1].lower() in ("expires", "path", "domain", "max-age", "samesite", "version"):
+    spans = []
+    for pair in _COOKIE.finditer(text, at, end):
+        name, value = pair[1].lower(), pair[2]
+        if name in _NO_COOKIE or _HARMLESS.match(value) or not _is_mixed(value):
             continue
-        if (
-            not _HARMLESS.match(value)
-            and _is_mixed(value)
-            and (len(value) >= 16 or _SESSION.search(pair[1].lower()))
-        ):
-            yield at + pair.start(2), at + pair.end(2), "cookie"
+        if len(value) >= 16 or _SESSION.search(name):
+            spans.append((*pair.span(2), "cookie"))
+    return spans, end
 
 
 _USER = re.compile(r"[^\s/:@\"'<>?#]{0,128}:")
 _USER_PASSWORD = re.compile(r"([^\s/@\"'<>\\]{1,256})@(?=[\w\[*$%{.-])")
 _ODD_PASSWORD = re.compile(r"([^\s\"'<>\\]{1,256})@(?=(?:[\w-]+\.)+[\w-]+|localhost|[\w-]+:\d|\[)")
+_URL_TOKEN = re.compile(r"((?=[A-Za-z_.~-]{0,60}\d)[A-Za-z0-9_.~-]{20,255})@[\w.\[-]")
 _PORT = re.compile(r"\d{1,5}(?:/|$)")
 
 
@@ -381,7 +384,10 @@ def find_url_passwords(text: str) -> Iterator[Span]:
     while at >= 0:
         after = at + 3
         user = _USER.match(text, after)
-        if user is not None:
+        if user is None:
+            if bare := _URL_TOKEN.match(text, after):
+                yield bare.start(1), bare.end(1), "url-token"
+        else:
             found = _USER_PASSWORD.match(text, user.end()) or _ODD_PASSWORD.match(text, user.end())
             if found is not None and _is_url_password(found[1], text, found.end()):
                 yield found.start(1), found.end(1), "url-password"
@@ -396,26 +402,32 @@ def _is_url_password(value: str, text: str, host: int) -> bool:
         and value.lower() not in ("password", "secret", "token", "pwd", "passwd", "changeme")
     ):
         return False
-    return not (_PORT.match(value) and "/" in value or text.startswith("sha256:", host) or "://" in value)
+    return not ((_PORT.match(value) and "/" in value) or text.startswith("sha256:", host) or "://" in value)
 
 
 _CURL = re.compile(
-    r"(?:[ \t](?:-[a-zA-Z]{0,6}u|--(?:proxy-)?user)|[\"']--?u(?:ser)?[\"'],)[ =]{0,2}([\"']?)([\w.@+%-]{0,80}):(?!//)"
+    r"(?:[ \t](?:-[a-zA-Z]{0,6}u|--(?:proxy-)?user)|[\"']--?u(?:ser)?[\"'],)[ =]{0,2}([\"']?)((?:[\w.@][\w.@+-]{0,80})?):(?!//)"
 )
 _BASIC = re.compile(r"(?i)\bbasic(?:\s+|%20)([A-Za-z0-9+/_-]{8,2000}={0,2})")
 
 
 def find_user_passwords(text: str, lowered: str) -> Iterator[Span]:
     """Yield the passwords of `curl -u user:password` and what `Basic …` encodes."""
-    if "curl" in lowered or "wget" in lowered or "http" in lowered:
-        for found in _CURL.finditer(text):
-            mark, start = found[1], found.end()
-            end = text.find(mark, start, start + 256) if mark else -1
-            if end < 0 and (plain := _PLAIN.match(text, start)):
-                end = plain.end()
-            value = text[start:end]
-            if end > start and "\n" not in value and len(value) >= 3 and not _HARMLESS.match(value):
-                yield start, end, "curl-user"
+    done = 0
+    for hint in ("curl", "--user", " -u ", '"-u"'):
+        at = lowered.find(hint)
+        while at >= 0:
+            for found in _CURL.finditer(text, max(done, at - 1), at + 600):
+                mark, start = found[1], found.end()
+                end = text.find(mark, start, start + 256) if mark else -1
+                if end < 0 and (plain := _PLAIN.match(text, start)):
+                    end = plain.end()
+                value = text[start:end]
+                if end > start and "\n" not in value and len(value) >= 3 and not _HARMLESS.match(value):
+                    yield start, end, "curl-user"
+            done = at + 600
+            at = lowered.find(hint, at + len(hint))
+        done = 0
     if "basic" in lowered:
         for found in _BASIC.finditer(text):
             if _holds_password(found[1]):
@@ -424,8 +436,6 @@ def find_user_passwords(text: str, lowered: str) -> Iterator[Span]:
 
 def _holds_password(encoded: str) -> bool:
     """Tell whether base64 holds `user:password`: by its first bytes, which must be printable."""
-    from binascii import Error, a2b_base64
-
     body = encoded.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         plain = a2b_base64(body + "=" * (-len(body) % 4))
