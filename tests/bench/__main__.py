@@ -56,7 +56,9 @@ def main() -> None:
     figures: list[Figure] = []
     for topic in chosen.topics or TOPICS:
         print(f"measuring {topic} …", file=sys.stderr, flush=True)
-        figures += TOPICS[topic](options)
+        for figure in TOPICS[topic](options):
+            figures.append(figure)
+            print(f"  {figure.what}: {figure.value:,.2f} {figure.unit}", file=sys.stderr, flush=True)
     if chosen.json:
         print(json.dumps([{**asdict(each), "met": each.met} for each in figures], indent=1))
     else:

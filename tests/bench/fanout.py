@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def measure_fanout(options: Options) -> Iterator[Figure]:
 
 
 @contextmanager
-def serve_model() -> Iterator[str]:
+def serve_model() -> Generator[str]:
     """Run the scripted model server in a process of its own; yield its address."""
     command = [PYTHON, "-m", "tests.model_server", "--delay", str(LATENCY_S)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:

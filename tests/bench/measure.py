@@ -31,6 +31,7 @@ __all__ = [
 
 PYTHON = sys.executable
 ROOT = Path(__file__).resolve().parents[2]
+ENOUGH_S = 30.0  # after so long no further turn is begun
 FINE = (0, 3)  # exit codes; 3 says that a part failed, such as a log that is no UTF-8
 
 
@@ -119,9 +120,15 @@ def run_module(name: str, *words: str | Path, out: Path | None = None) -> Usage:
 
 
 def take_turns(rounds: int, **measured: Callable[[], Usage]) -> dict[str, Usage]:
-    """Return the medians of several runs of each, in turn, so that a busy spell of the machine meets all."""
+    """Return the medians of several runs of each, in turn, so that a busy spell of the machine meets all.
+
+    Where they are long, there are fewer.
+    """
     taken: dict[str, list[Usage]] = {name: [] for name in measured}
+    began = time.perf_counter()
     for _ in range(rounds):
+        if time.perf_counter() - began > ENOUGH_S:
+            break
         for name, measure in measured.items():
             taken[name].append(measure())
     return {

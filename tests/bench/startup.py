@@ -6,7 +6,7 @@ kept warm by `up`).
 
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def make_environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def keep_prefect(folder: Path) -> Iterator[str]:
+def keep_prefect(folder: Path) -> Generator[str]:
     """Keep a Prefect server warm for runs whose Prefect is in `folder`; yield its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -43,7 +43,7 @@ class Profile(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._stopped = threading.Event()
         self._clocks: dict[int, float] = {}
         self._process_s = time.process_time()
@@ -109,7 +109,7 @@ def main() -> None:
     for _ in extract_evidence(sources, budget_tokens=2000):
         pass
     profile.stop()
-    print(json.dumps(dict(profile.seconds.most_common())))
+    print(json.dumps(dict(sorted(profile.seconds.items(), key=lambda item: -item[1]))))
 
 
 if __name__ == "__main__":
