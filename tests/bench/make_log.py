@@ -4,11 +4,11 @@
 
 The lines of a labelled folder (`labels.jsonl`) are repeated until the size is reached, under a clock of our
 own that goes on some milliseconds a line. Lines that people marked are left out, so that of the failures they
-marked exactly `--needles` are in the log, evenly spread; `OUT.json` says where.
+marked in build logs exactly `--needles` are in the log, evenly spread; `OUT.json` says where.
 
 `gha`      each line of the build logs behind the timestamp of GitHub Actions
-`service`  lines of the service logs, or of any where there are none; a timestamp that they begin with is
-           replaced by one in the same form, the others get an ISO 8601 one
+`service`  lines of the service logs, or of the others where there are none; a timestamp that they begin with
+           is replaced by one in the same form, the others get an ISO 8601 one
 `raw`      the lines of the build logs as they are: their times, if any, jump back and forth
 """
 
@@ -88,21 +88,44 @@ def read_corpus(folder: Path, style: str) -> tuple[list[Line], list[Failure]]:
     """Return the lines to repeat and the failures to insert."""
     rows = [json.loads(line) for line in (folder / "labels.jsonl").read_text(encoding="utf-8").splitlines()]
     rows.sort(key=lambda row: row["file"])
-    of_services = [row for row in rows if row.get("kind") == "service"]
     of_builds = [row for row in rows if row.get("kind") != "service"]
-    body: list[Line] = []
-    failures: list[Failure] = []
-    for row in (of_services or of_builds) if style == "service" else of_builds:
-        lines = [strip_stamp(text, style) for text in read_texts(folder / row["file"])]
-        marked: set[int] = set()
-        for label in row["labels"]:
-            first, last = label["line_start"], label["line_end"]
-            for start, end in ((first, last), *label.get("alt", ())):
-                marked.update(range(start, end + 1))
-            if last - first < MAX_NEEDLE_LINES and not label.get("optional"):
-                failures.append(Failure(row["file"], tuple(lines[first - 1 : last])))
-        body += [line for number, line in enumerate(lines, start=1) if number not in marked]
-    return body, failures
+    # Reports of crashes are failures through and through: nothing could be hidden among them.
+    of_services = [row for row in rows if row.get("kind") == "service" and not is_crash(row)]
+    repeated = (of_services or of_builds) if style == "service" else of_builds
+    body = [line for row in repeated for line in read_unmarked(folder, row, style)]
+    return body, [failure for row in of_builds for failure in read_failures(folder, row, style)]
+
+
+def is_crash(row: dict[str, Any]) -> bool:
+    """Tell whether a row is that of a crash report."""
+    return bool(row["labels"] or row.get("meta", {}).get("signature"))
+
+
+def read_unmarked(folder: Path, row: dict[str, Any], style: str) -> Iterator[Line]:
+    """Yield the lines of a log that are in no label, at its own place or another."""
+    marked = list_marked(row)
+    for number, text in enumerate(read_texts(folder / row["file"]), start=1):
+        if number not in marked:
+            yield strip_stamp(text, style)
+
+
+def list_marked(row: dict[str, Any]) -> set[int]:
+    """Return the numbers of the lines that are in a label, at its own place or another."""
+    spans = [
+        span
+        for label in row["labels"]
+        for span in ((label["line_start"], label["line_end"]), *label.get("alt", ()))
+    ]
+    return {number for first, last in spans for number in range(first, last + 1)}
+
+
+def read_failures(folder: Path, row: dict[str, Any], style: str) -> Iterator[Failure]:
+    """Yield the labelled lines of a log, label by label; long ones and optional ones are left out."""
+    texts = read_texts(folder / row["file"])
+    for label in row["labels"]:
+        first, last = label["line_start"], label["line_end"]
+        if last - first < MAX_NEEDLE_LINES and not label.get("optional"):
+            yield Failure(row["file"], tuple(strip_stamp(text, style) for text in texts[first - 1 : last]))
 
 
 def read_texts(path: Path) -> list[bytes]:
