@@ -54,6 +54,8 @@ def measure_fanout(options: Options) -> Iterator[Figure]:
         run([BIFROST, "sql", SPAN, "--warehouse", warehouse, "--format", "json"], out=out)
         (row,) = json.loads(out.read_text())
         calls, span_s = row["calls"], row["span_ms"] / 1000
+        if calls < MISSES:
+            raise SystemExit(f"{logs}: only {calls} of {MISSES} failures were taken for distinct ones")
         run_module("fanout", logs, url, out=out)
         plain_s = float(out.read_text())
         taken = take_turns(
