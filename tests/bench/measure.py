@@ -2,7 +2,9 @@
 
 The kernel counts the peak memory of a process from its fork on, so that of a small child is never below its
 parent's: whoever measures must stay small. Hence inputs are made in processes of their own, and nothing
-large is imported here.
+large is imported here. It does not add up processes either, so where the measured one has children, the
+memory of all is read several times a second: their proportional sets, in which a page that n of them share
+counts 1/n for each.
 """
 
 import os
@@ -10,8 +12,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +35,7 @@ __all__ = [
 
 PYTHON = sys.executable
 ROOT = Path(__file__).resolve().parents[2]
+LOOK_EVERY_S = 0.05
 ENOUGH_S = 30.0  # after so long no further turn is begun
 FINE = (0, 3)  # exit codes; 3 says that a part failed, such as a log that is no UTF-8
 
@@ -93,11 +98,15 @@ def run(
             cwd=ROOT,
             env={**clean_environment(), **(environment or {})},
         )
+        family = _Family(process.pid)
+        family.start()
         try:
             _, status, used = os.wait4(process.pid, 0)
         except BaseException:
             process.kill()
             raise
+        finally:
+            family.stop()
         wall_s = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in FINE:
@@ -106,7 +115,45 @@ def run(
             raise SystemExit(f"{process.args} ended with {process.returncode}:\n{said}")
     # The kernel counts in KiB, macOS in bytes.
     peak_mib = used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-    return Usage(wall_s, used.ru_utime + used.ru_stime, peak_mib)
+    return Usage(wall_s, used.ru_utime + used.ru_stime, max(peak_mib, family.peak_mib))
+
+
+class _Family(threading.Thread):
+    """Watches the memory of a process and all its descendants while it has any (Linux)."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak_mib = 0.0
+        self._pid = pid
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(LOOK_EVERY_S):
+            pids = list_family(self._pid)
+            if len(pids) > 1:
+                self.peak_mib = max(self.peak_mib, sum(map(read_memory_mib, pids)))
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+def list_family(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
+    found = [pid]
+    for each in found:
+        for task in Path(f"/proc/{each}/task").glob("*/children"):
+            with suppress(OSError):  # it has ended meanwhile
+                found += map(int, task.read_text().split())
+    return found
+
+
+def read_memory_mib(pid: int) -> float:
+    """Return the proportional set size of a process; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 def clean_environment() -> dict[str, str]:

@@ -10,6 +10,8 @@ from tests.bench.inputs import about_log, make_distinct, make_small, make_words
 from tests.bench.make_log import CORPUS, STYLES, list_marked, read_texts, write_log
 from tests.bench.measure import Figure, render_table, run, take_turns
 
+LARGE = "x = b'1' * 200_000_000; import time; time.sleep(0.5)"
+
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_log_is_the_same_each_time_and_says_where_its_failures_are(tmp_path: Path, style: str) -> None:
@@ -62,10 +64,18 @@ def test_other_inputs_are_of_the_shape_that_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_process_takes_is_its_own() -> None:
-    """Memory and CPU time are those of the command that ran, not of one before it (but see its module)."""
-    large = run([sys.executable, "-c", "x = b'1' * 200_000_000"])
+    """Memory is that of the command that ran and of its children together, not of one before it."""
+    large = run([sys.executable, "-c", LARGE])
     small = run([sys.executable, "-c", "pass"])
     assert large.peak_mib > small.peak_mib + 50
+    both = run(
+        [
+            sys.executable,
+            "-c",
+            f"{LARGE}; import subprocess, sys; subprocess.run([sys.executable, '-c', {LARGE!r}])",
+        ]
+    )
+    assert both.peak_mib > 1.7 * large.peak_mib
     with pytest.raises(SystemExit, match="told"):
         run([sys.executable, "-c", "raise SystemExit('told')"])
 
