@@ -20,6 +20,7 @@ from tests.bench.measure import (
     BIFROST,
     PYTHON,
     ROOT,
+    CannotMeasure,
     Figure,
     Options,
     run,
@@ -55,7 +56,7 @@ def measure_fanout(options: Options) -> Iterator[Figure]:
         (row,) = json.loads(out.read_text())
         calls, span_s = row["calls"], row["span_ms"] / 1000
         if calls < MISSES:
-            raise SystemExit(f"{logs}: only {calls} of {MISSES} failures were taken for distinct ones")
+            raise CannotMeasure(f"{logs}: only {calls} of {MISSES} failures were taken for distinct ones")
         run_module("fanout", logs, url, out=out)
         plain_s = float(out.read_text())
         taken = take_turns(

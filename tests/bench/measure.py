@@ -23,6 +23,7 @@ from tests.console import BIFROST, PRIVATE
 
 __all__ = [
     "BIFROST",
+    "CannotMeasure",
     "Figure",
     "Options",
     "Usage",
@@ -38,6 +39,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOK_EVERY_S = 0.05
 ENOUGH_S = 30.0  # after so long no further turn is begun
 FINE = (0, 3)  # exit codes; 3 says that a part failed, such as a log that is no UTF-8
+
+
+class CannotMeasure(Exception):
+    """What was to be measured does not work here, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ def run(
     """Run `command` to its end, its standard output in the file `out` or nowhere.
 
     Raises:
-        SystemExit: it ended badly.
+        CannotMeasure: it ended badly.
     """
     with (out or Path(os.devnull)).open("wb") as sink, tempfile.TemporaryFile() as errors:
         began = time.perf_counter()
@@ -112,7 +117,7 @@ def run(
         if process.returncode not in FINE:
             errors.seek(0)
             said = errors.read()[-4000:].decode("utf-8", "replace")
-            raise SystemExit(f"{process.args} ended with {process.returncode}:\n{said}")
+            raise CannotMeasure(f"{process.args} ended with {process.returncode}:\n{said}")
     # The kernel counts in KiB, macOS in bytes.
     peak_mib = used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     return Usage(wall_s, used.ru_utime + used.ru_stime, max(peak_mib, family.peak_mib))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.inputs import about_log, find_input, find_log
-from tests.bench.measure import BIFROST, Figure, Options, run
+from tests.bench.measure import BIFROST, CannotMeasure, Figure, Options, run
 
 SIZES_MB = (50, 200, 1000)
 KEPT_MB = 1000
@@ -23,7 +23,9 @@ def measure_memory(options: Options) -> Iterator[Figure]:
     peaks: dict[int, float] = {}
     for mb in sorted({*SIZES_MB, *([options.mb] if options.mb else [])}):
         if shutil.disk_usage(options.folder).free < 1.2e6 * mb:
-            raise SystemExit(f"{options.folder}: there is no room for a log of {mb} MB; name another --dir")
+            raise CannotMeasure(
+                f"{options.folder}: there is no room for a log of {mb} MB; name another --dir"
+            )
         log = find_log(options, mb)
         figure = _measure(f"{mb} MB of log", log)
         if mb > KEPT_MB:

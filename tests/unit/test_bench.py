@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench.inputs import about_log, make_distinct, make_small, make_words
 from tests.bench.make_log import CORPUS, STYLES, list_marked, read_texts, write_log
-from tests.bench.measure import Figure, render_table, run, take_turns
+from tests.bench.measure import CannotMeasure, Figure, render_table, run, take_turns
 
 LARGE = "x = b'1' * 200_000_000; import time; time.sleep(0.5)"
 
@@ -76,7 +76,7 @@ def test_what_a_process_takes_is_its_own() -> None:
         ]
     )
     assert both.peak_mib > 1.7 * large.peak_mib
-    with pytest.raises(SystemExit, match="told"):
+    with pytest.raises(CannotMeasure, match="told"):
         run([sys.executable, "-c", "raise SystemExit('told')"])
 
 
