@@ -29,12 +29,16 @@ def measure_read(options: Options) -> Iterator[Figure]:
 
 def _measure_style(options: Options, style: str, mb: int) -> Iterator[Figure]:
     log = find_log(options, mb, style)
-    calls_s: list[float] = []
+    walls_s: list[float] = []
+    cpus_s: list[float] = []
 
     def count_warm() -> Usage:
         out = options.folder / "count.out"
         usage = run_module("read", "warm", log, out=out)
-        calls_s.extend(map(float, out.read_text().split()))
+        for line in out.read_text().splitlines():
+            wall_s, cpu_s = map(float, line.split())
+            walls_s.append(wall_s)
+            cpus_s.append(cpu_s)
         return usage
 
     taken = take_turns(
@@ -43,10 +47,14 @@ def _measure_style(options: Options, style: str, mb: int) -> Iterator[Figure]:
         count=lambda: run_module("read", "once", log),
         extract=lambda: run([BIFROST, "extract", log, "--format", "jsonl"]),
     )
-    ours, call_s = taken["extract"], statistics.median(calls_s)
+    ours, call_s = taken["extract"], statistics.median(walls_s)
     name = f"extract, {mb} MB {style}"
     note = f"{IN_SIGHT:g} in sight; extract {ours}; the call {call_s:.3f} s"
     yield Figure("read", f"{name} / count, the call", ours.wall_s / call_s, "×", BAR, note=note)
+    spent = ours.cpu_s / statistics.median(cpus_s)
+    yield Figure(
+        "read", f"{name} / count, the call, CPU", spent, "×", note="what a busy machine spoils least"
+    )
     whole = ours.wall_s / taken["count"].wall_s
     yield Figure("read", f"{name} / count, processes", whole, "×", note=f"count {taken['count']}")
     pace = log.stat().st_size / 1e6 / ours.wall_s
@@ -58,10 +66,10 @@ def main() -> None:
 
     how, log = sys.argv[1:]
     for number in range(1 if how == "once" else 1 + CALLS):
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         pl.scan_lines(log).select(pl.len()).collect()
         if number:
-            print(time.perf_counter() - began)
+            print(time.perf_counter() - began, time.process_time() - spent)
 
 
 if __name__ == "__main__":
