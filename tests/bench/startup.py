@@ -57,10 +57,12 @@ def _run_ours(home: Path) -> Usage:
 
 
 def make_environment(folder: Path) -> dict[str, str]:
-    """Return where Prefect's database is in `folder`; nobody is told of the run."""
+    """Return where Prefect's database is in `folder`, made if need be; nobody is told of the run."""
+    folder.mkdir(exist_ok=True)
     return {
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # its own 20 s are few on a busy machine
         "DO_NOT_TRACK": "1",
     }
 
