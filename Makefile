@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 STAMP := $(VENV)/.installed
+LABELLED := $(or $(DATA),tests/data)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format docs bench eval lock clean
@@ -41,11 +42,11 @@ format: install ## rewrite the sources in the house format
 docs: install ## renew docs/reference.md from the code
 	$(BIN)/python docs/generate_reference.py
 
-bench: install ## measure; prints ratios within one run
-	$(BIN)/python -m tests.bench
+bench: install ## measure speed and size against their bars, in ratios within one run: make bench BENCH="read memory --mb 10000"
+	@$(BIN)/python -m tests.bench $(BENCH)
 
 eval: install ## score the extractor on the labelled logs that ship here, or on a folder: make eval DATA=…
-	@$(BIN)/bifrost-flow evaluate $(or $(DATA),tests/data) --misses
+	@$(BIN)/bifrost-flow evaluate $(LABELLED) --budget 500,1000,2000,4000 --misses $(if $(wildcard $(LABELLED)/event_labels.jsonl),--events)
 
 lock: ## renew requirements.txt from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.txt
