@@ -2,7 +2,7 @@
 
 
 def __getattr__(name: str) -> str:
-    """Return `__version__`, looked up when it is asked for: reading metadata takes longer than most imports."""
+    """Return `__version__`, looked up when asked for: reading metadata takes longer than most imports."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import version
