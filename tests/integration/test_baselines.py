@@ -127,7 +127,7 @@ def test_files_of_one_job_are_one_row(warehouse: Warehouse, tmp_path: Path) -> N
 
 def test_a_job_named_in_the_log_is_found_again(warehouse: Warehouse, tmp_path: Path) -> None:
     """Where a file's name says nothing, the log's own word for its job does, before the log is read."""
-    name = "Complete job name: deploy (prod)\n"
+    name = "Building in workspace /var/jenkins/workspace/deploy-prod\n"
     do_run(warehouse, write(tmp_path / "2026" / "101.log", name + log_good(1)))
     bad = tmp_path / "2026" / "102.log.gz"
     bad.write_bytes(gzip.compress((name + log_bad(2)).encode()))

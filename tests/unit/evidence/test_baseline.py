@@ -20,13 +20,13 @@ from bifrost_flow.evidence.baseline import (
 from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files
 from bifrost_flow.records import Chunk
 
-FILLER = [f"2026-05-01T02:00:{n % 60:02}.1234567Z compiling unit {n} of 300" for n in range(300)]
-NOISE = "2026-05-01T02:01:00.1234567Z ERROR: cache server 10.0.0.7 gave no answer, building without it"
-CAUSE = "2026-05-01T02:05:00.1234567Z deploy: cannot open release.tar"
-QUIET = "2026-05-01T02:04:00.1234567Z using the toolchain of tuesday"
+FILLER = [f"[2026-05-01T02:00:{n % 60:02}.123Z] compiling unit {n} of 300" for n in range(300)]
+NOISE = "[2026-05-01T02:01:00.123Z] ERROR: cache server 10.0.0.7 gave no answer, building without it"
+CAUSE = "[2026-05-01T02:05:00.123Z] deploy: cannot open release.tar"
+QUIET = "[2026-05-01T02:04:00.123Z] using the toolchain of tuesday"
 
-GOOD = [*FILLER[:150], NOISE, *FILLER[150:], "Finished: SUCCESS"]
-BAD = [*FILLER[:100], QUIET, *FILLER[100:150], NOISE, *FILLER[150:], CAUSE, "Finished: FAILURE"]
+GOOD = ["Started by timer", *FILLER[:150], NOISE, *FILLER[150:], "Finished: SUCCESS"]
+BAD = ["Started by timer", *FILLER[:100], QUIET, *FILLER[100:150], NOISE, *FILLER[150:], CAUSE, "Finished: FAILURE"]
 
 
 def whole(*logs: Sequence[str]) -> Baseline:
