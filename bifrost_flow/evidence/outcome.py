@@ -149,8 +149,9 @@ class Signs:
     resumed: bool = False  # a step began after the last one that failed
     worst: tuple[str, float] | None = None  # kind and score of the heaviest anchor
     since_worst: int = 0  # lines after it
+    survived: bool = False  # a step began after it
     ci_system: str | None = None
-    dated: bool = False  # most lines begin with a time
+    dated: bool = False  # most lines are a service's: see `formats.are_dated`
 
     @property
     def serving(self) -> bool:
@@ -200,6 +201,8 @@ def judge_outcome(
 def _looks_failed(signs: Signs) -> bool:
     if signs.worst is None:
         return False
+    if signs.survived and signs.ci_system == "github-actions":
+        return False  # a step that fails ends the job, but for steps whose failure is told
     kind, score = signs.worst
     return (kind in TELLING and score >= TELLING_SCORE) or (kind in CRASHES and score >= CRASH_SCORE)
 
