@@ -118,7 +118,9 @@ def parse_time(line: str) -> datetime | None:
     if not any(char.isdigit() for char in line[:_FRONT]):
         return None
     stamp = find_stamp(line, reach=_FRONT)
-    return stamp.when if stamp else None
+    if stamp is None or (stamp.start > 1 and ":" not in line[stamp.start : stamp.end]):
+        return None  # a number that could be seconds is a time only in front
+    return stamp.when
 
 
 def are_dated(lines: Sequence[str]) -> bool:
