@@ -11,7 +11,8 @@ from itertools import count
 
 import polars as pl
 
-from bifrost_flow.evidence.unwrap import BREAK, REPORT, replace_where, unwrap_column, unwrap_line
+from bifrost_flow.evidence.unwrap import BREAK, REPORT, unwrap_line
+from bifrost_flow.evidence.unwrap_columns import replace_where, unwrap_column
 
 # CSI sequences, OSC strings (Buildkite's timestamps travel in these: ESC _ bk;t=… BEL), single escapes, other controls.
 # A string that nothing ends is left: it would take the line with it.

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bifrost_flow.evidence.clean import FIXED, clean_column, clean_line, strip_inner
 from bifrost_flow.evidence.scan import scan_file
-from bifrost_flow.evidence.unwrap import unwrap_column, unwrap_line
+from bifrost_flow.evidence.unwrap import unwrap_line
+from bifrost_flow.evidence.unwrap_columns import unwrap_column
 
 BEFORE = ["listening on port 8080", "order 1 handled", "order 2 handled"]
 REPORT = [
