@@ -11,7 +11,8 @@ from itertools import count
 
 import polars as pl
 
-from bifrost_flow.evidence.unwrap import BREAK, REPORT, replace_where, unwrap_column, unwrap_line
+from bifrost_flow.evidence.unwrap import BREAK, REPORT, unwrap_line
+from bifrost_flow.evidence.unwrap_columns import replace_where, unwrap_column
 
 # CSI sequences, OSC strings (Buildkite's timestamps travel in these: ESC _ bk;t=… BEL), single escapes, other controls.
 # A string that nothing ends is left: it would take the line with it.
@@ -186,10 +187,15 @@ def _settle_series(lines: pl.Series) -> pl.Series:
             lines, erased, pl.Series(map(_apply_backspaces, lines.filter(erased)), dtype=pl.String)
         )
     lines = lines.str.replace_all(ESCAPES, "").str.strip_chars_end()
-    telling = lines.str.contains(rf"{_TELLING}[^\r]*\r")
+    returned = lines.str.contains("\r", literal=True)
+    if not returned.any():
+        return lines
+    # What was overwritten is looked at where it tells of a failure; elsewhere the last state is all.
+    part = lines.filter(returned)
+    telling = part.str.contains(rf"{_TELLING}[^\r]*\r")
     if telling.any():
-        lines = replace_where(lines, telling, pl.Series(map(_settle, lines.filter(telling)), dtype=pl.String))
-    return lines.str.replace(r"^.*\r", "")
+        part = replace_where(part, telling, pl.Series(map(_settle, part.filter(telling)), dtype=pl.String))
+    return replace_where(lines, returned, part.str.replace(r"^.*\r", ""))
 
 
 def _strip_series(lines: pl.Series, *, tabbed: bool = False) -> pl.Series:

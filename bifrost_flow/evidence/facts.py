@@ -40,6 +40,7 @@ class Sketch:
     resumed: bool  # a step began after the last one that failed
     worst: tuple[str, float] | None  # kind and score of the heaviest anchor
     since_worst: int  # lines after it
+    survived: bool  # a step began after it
 
 
 def tell_facts(sketches: Sequence[Sketch]) -> list[Facts]:
@@ -65,6 +66,7 @@ def _tell(sketch: Sketch, system: str | None, job: str | None, telling: list[boo
         resumed=sketch.resumed,
         worst=sketch.worst,
         since_worst=sketch.since_worst,
+        survived=sketch.survived,
         ci_system=system,
         dated=system is None and formats.are_dated(sketch.raw_tail),
     )

@@ -69,6 +69,9 @@ ISO = re.compile(
 _EPOCH = re.compile(
     r"_bk;t=(\d{10,19})|section_(?:start|end):(\d{10}):|finish=(\d{10,19})|\"(?:__REALTIME_TIMESTAMP|time|ts|timestamp)\":\s*\"?(1\d{9,18}(?:\.\d+)?)"
 )
+_SERVED = re.compile(
+    r"\b(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE)\b|\b(?:trace|debug|info|notice|warn|warning|error)\b[\]:|\" ]|[\w.)-]\[\d+\]: |^\{| [DIWEVF][ /(]"
+)
 _DATED = 60  # and of those in which a line's time stands
 _FRONT = 24  # characters before a time of other forms: brackets, a priority, a prompt
 
@@ -115,13 +118,23 @@ def parse_time(line: str) -> datetime | None:
     if not any(char.isdigit() for char in line[:_FRONT]):
         return None
     stamp = find_stamp(line, reach=_FRONT)
-    return stamp.when if stamp else None
+    if stamp is None or (stamp.start > 1 and ":" not in line[stamp.start : stamp.end]):
+        return None  # a number that could be seconds is a time only in front
+    return stamp.when
 
 
 def are_dated(lines: Sequence[str]) -> bool:
-    """Tell whether most of the `lines` that hold text begin with a time, or are objects with one."""
-    telling = [line for line in lines if line.strip()][-40:]
-    return sum(parse_time(line[:_DATED]) is not None for line in telling) > len(telling) / 2
+    """Tell whether most of the `lines` that hold text are such as services write: a time in front, and behind it a
+    level or a program's name; a time that isn't ISO 8601 is enough, for CI systems put only such before a line.
+    """
+    telling = [line[:400] for line in lines if line.strip()][-40:]
+    return sum(map(_is_dated, telling)) > len(telling) / 2
+
+
+def _is_dated(line: str) -> bool:
+    if parse_time(line[:_DATED]) is None:
+        return False
+    return _SERVED.search(line[:160]) is not None or not ISO.search(line[:_DATED])
 
 
 def _read_iso(found: re.Match[str]) -> datetime | None:

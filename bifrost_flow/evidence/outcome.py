@@ -106,11 +106,22 @@ _TELLING_PATTERNS = tuple(
     )
 )
 
-# What GitHub Actions writes first and last: a whole log without an error in between is that of a job that passed.
+# What a system writes first and last: a whole log without a failed step in between is that of a job that passed.
 ACTIONS_START = re.compile(
     r"^Current runner version|^##\[group\](?:Operating System|Runner Image|Virtual Environment)"
 )
-ACTIONS_END = re.compile(r"^Cleaning up orphan processes|^Post job cleanup|^Terminate orphan process")
+WHOLE = {
+    "github-actions": (
+        ACTIONS_START,
+        re.compile(r"^Cleaning up orphan processes|^Post job cleanup|^Terminate orphan process"),
+    ),
+    "azure": (re.compile(r"^##\[section\]Starting: "), re.compile(r"^##\[section\]Finishing: ")),
+    "buildkite": (
+        re.compile(r"^~~~ .*(?:[Pp]reparing|environment hook)"),
+        re.compile(r"^~~~ .*(?:pre-exit hook|Uploading artifacts|[Cc]leaning up)"),
+    ),
+    "teamcity": (re.compile(r"Starting:|^Build '.+' #\d|^Step "), re.compile(r"^Build finished")),
+}
 _ACTIONS_STEP = re.compile(r"^##\[group\]Run (.*)")
 _ACTIONS_ERROR = re.compile(r"^##\[error\]")
 # Steps that run after a failure, too.
@@ -149,8 +160,9 @@ class Signs:
     resumed: bool = False  # a step began after the last one that failed
     worst: tuple[str, float] | None = None  # kind and score of the heaviest anchor
     since_worst: int = 0  # lines after it
+    survived: bool = False  # a step began after it
     ci_system: str | None = None
-    dated: bool = False  # most lines begin with a time
+    dated: bool = False  # most lines are a service's: see `formats.are_dated`
 
     @property
     def serving(self) -> bool:
@@ -176,13 +188,10 @@ def judge_outcome(
     said_last = [line for line, tells in zip(tail, telling, strict=True) if tells]
     if word := _hear_system("\n".join(said_last), signs.ci_system):
         return word
-    if signs.ci_system == "github-actions":
-        if signs.failed_steps:
-            return "passed" if _went_on(tail, signs) else "failed"
-        if _is_whole(head, tail):
-            return "passed"
-    elif signs.failed_steps:
-        return "failed"
+    if signs.failed_steps:
+        return "passed" if signs.ci_system == "github-actions" and _went_on(tail, signs) else "failed"
+    if _is_whole(head, tail, signs.ci_system):
+        return "passed"
     said = _hear_tools(tail, telling, signs)
     if said is None and signs.serving:
         # A service goes on after most of its errors.
@@ -200,6 +209,8 @@ def judge_outcome(
 def _looks_failed(signs: Signs) -> bool:
     if signs.worst is None:
         return False
+    if signs.survived and signs.ci_system == "github-actions":
+        return False  # a step that fails ends the job, but for steps whose failure is told
     kind, score = signs.worst
     return (kind in TELLING and score >= TELLING_SCORE) or (kind in CRASHES and score >= CRASH_SCORE)
 
@@ -261,5 +272,8 @@ def _went_on(tail: Sequence[str], signs: Signs) -> bool:
     return any(not _AFTERWARDS.search(step) for step in steps)
 
 
-def _is_whole(head: Sequence[str], tail: Sequence[str]) -> bool:
-    return any(ACTIONS_START.search(line) for line in head) and any(ACTIONS_END.search(line) for line in tail)
+def _is_whole(head: Sequence[str], tail: Sequence[str], ci_system: str | None) -> bool:
+    if ci_system not in WHOLE:
+        return False
+    start, end = WHOLE[ci_system]
+    return any(map(start.search, head)) and any(map(end.search, tail))

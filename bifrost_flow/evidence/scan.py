@@ -374,6 +374,7 @@ def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> 
         resumed=bool(state.fails) and state.last_start > state.fails[-1],
         worst=worst and worst[:2],
         since_worst=state.length - 1 - worst[2] if worst else 0,
+        survived=worst is not None and state.last_start > worst[2],
     )
     packed = pack.pack(pieces, page, situation, budget_tokens)
     return sketch, draft_chunks(packed, page, path, budget_tokens)

@@ -10,15 +10,13 @@ import json
 import re
 from collections.abc import Iterator
 
-import polars as pl
-
 BREAK = " ⏎ "
 MAX_TEXT_CHARS = 8000  # of an unwrapped line; stacks are cut
 
 # Keys under which a transport puts the line that a program wrote: container runtimes, journald, `go test -json`.
 CARRIED = ("log", "MESSAGE", "Output", "rendered", "textPayload")
 # What else an object must hold to be one of these.
-_CARRIERS = re.compile(
+CARRIERS = re.compile(
     r"\"(?:stream|time|kubernetes|docker|__REALTIME_TIMESTAMP|PRIORITY|_PID|SYSLOG_IDENTIFIER|Action|reason|insertId|logName)\"\s*:"
 )
 MESSAGES = (
@@ -70,14 +68,14 @@ STACKS = (
     "backtrace",
     "trace",
 )
-_NUMBERED = {10: "TRACE", 20: "DEBUG", 30: "INFO", 40: "WARN", 50: "ERROR", 60: "FATAL"}
+NUMBERED = {10: "TRACE", 20: "DEBUG", 30: "INFO", 40: "WARN", 50: "ERROR", 60: "FATAL"}
 # What begins or goes on with a report: a level in front would hide what it is.
 REPORT = re.compile(
     r"\s|Traceback |panic|goroutine |Caused by|[\w.$:]*(?:Error|Exception|Failure)\b|at |\.\.\. |thread '|[#^~=_*|>+-]|E  |FAIL|\d+\)|$"
 )
 
-_ESCAPED = r"((?:[^\"\\]|\\.)*)"
-_TEXT = re.compile(rf"\"(?:{'|'.join(map(re.escape, (*CARRIED, *MESSAGES)))})\"\s*:\s*\"{_ESCAPED}")
+ESCAPED = r"((?:[^\"\\]|\\.)*)"
+_TEXT = re.compile(rf"\"(?:{'|'.join(map(re.escape, (*CARRIED, *MESSAGES)))})\"\s*:\s*\"{ESCAPED}")
 _SERVICE = re.compile(r"^\s*##teamcity\[(\w+)(.*)\]\s*$")
 _ATTRIBUTE = re.compile(r"(\w+)\s*=\s*'((?:[^'|]|\|.)*)'")
 _TC_ESCAPE = re.compile(r"\|(?:0x([0-9A-Fa-f]{4})|(.))")
@@ -90,7 +88,7 @@ def unwrap_line(text: str) -> str:
     if start == "{":
         return _unwrap_json(text)
     if start == "#" and text.startswith("##teamcity["):
-        return _unwrap_service(text)
+        return unwrap_service(text)
     return text
 
 
@@ -112,7 +110,7 @@ def _unwrap_json(text: str) -> str:
     if not isinstance(value, dict):
         return text
     carried = _read_carried(value)
-    if carried is not None and _CARRIERS.search(text):
+    if carried is not None and CARRIERS.search(text):
         return show_breaks(carried)
     inner = next(
         (value[key] for key in ("jsonPayload", "fields", "record") if isinstance(value.get(key), dict)), {}
@@ -182,7 +180,7 @@ def _read_details(flat: dict[str, object]) -> Iterator[str]:
 def _name_level(level: object, message: str) -> str:
     if level is None or isinstance(level, bool) or REPORT.match(message):
         return ""
-    name = _NUMBERED.get(level) if isinstance(level, int) else str(level).upper()
+    name = NUMBERED.get(level) if isinstance(level, int) else str(level).upper()
     return f"{name} " if name and name.isalpha() else ""
 
 
@@ -193,7 +191,7 @@ def _unescape(text: str) -> str:
         return text
 
 
-def _unwrap_service(text: str) -> str:
+def unwrap_service(text: str) -> str:
     """Return a service message in words; escapes are those of TeamCity's manual, "Service Messages"."""
     found = _SERVICE.match(text)
     if not found:
@@ -221,75 +219,3 @@ def _read_escape(found: re.Match[str]) -> str:
         sign = chr(int(found[1], 16))
         return sign if not 0xD800 <= ord(sign) < 0xE000 else "\ufffd"
     return _TC_SIGNS.get(found[2], found[2])
-
-
-def _key(names: tuple[str, ...]) -> str:
-    return rf"\"(?:{'|'.join(map(re.escape, names))})\"\s*:\s*"
-
-
-_CARRIES = rf"{_key(CARRIED)}\""
-_WRITTEN = {r"\n": BREAK, r"\t": "\t", r"\r": "", r"\"": '"', r"\\": "\\", r"\/": "/"}
-_COLOUR = r"\\+u001[bB]\[[0-9;]*[A-Za-z]"  # also where it was escaped twice
-
-
-def unwrap_column(lines: pl.Series) -> pl.Series:
-    """Do about what `unwrap_line` does, on a String column: by pattern, without parsing.
-
-    Lines that are no objects stay, and cost the look at their first byte.
-    """
-    objects = lines.str.starts_with("{")
-    if objects.any():
-        lines = replace_where(lines, objects, _unwrap_objects(lines.filter(objects)))
-    messages = lines.str.starts_with("##teamcity[")
-    if messages.any():
-        told = [_unwrap_service(text) for text in lines.filter(messages)]
-        lines = replace_where(lines, messages, pl.Series(told, dtype=pl.String))
-    return lines
-
-
-def replace_where(lines: pl.Series, mask: pl.Series, values: pl.Series) -> pl.Series:
-    """Return `lines` with `values` where `mask` is true."""
-    if mask.all():
-        return values.rename(lines.name)
-    return lines.scatter(mask.arg_true(), values)
-
-
-def _unwrap_objects(lines: pl.Series) -> pl.Series:
-    carried = lines.str.extract(_CARRIES + _ESCAPED)
-    carries = carried.is_not_null()
-    if carries.any():
-        carries &= lines.str.contains(_CARRIERS.pattern)
-    if carries.all():
-        return _write_out(carried)
-    others = lines.filter(~carries)
-    lines = replace_where(
-        lines, ~carries, pl.select(pl.coalesce(_write_out(_tell_objects(others)), others)).to_series()
-    )
-    return replace_where(lines, carries, _write_out(carried.filter(carries))) if carries.any() else lines
-
-
-def _tell_objects(lines: pl.Series) -> pl.Series:
-    """Return what objects that a program logged say, null for others."""
-    text = pl.col("text")
-    parts = lines.to_frame("text").select(
-        message=text.str.extract(rf"{_key(MESSAGES)}\"{_ESCAPED}"),
-        level=text.str.extract(rf"{_key(LEVELS)}\"?(\w+)"),
-        error=text.str.extract(rf"{_key(ERRORS)}\"{_ESCAPED}"),
-        stack=text.str.extract(rf"{_key(STACKS)}\"{_ESCAPED}"),
-        dated=text.str.contains(_key(TIMES)),
-    )
-    level = (
-        pl.col("level").replace({str(number): name for number, name in _NUMBERED.items()}).str.to_uppercase()
-    )
-    plain = ~pl.col("message").str.contains(rf"^(?:\\[nt]|{REPORT.pattern})")
-    said = pl.concat_str("message", "error", "stack", separator=r"\n", ignore_nulls=True)
-    told = pl.concat_str(pl.when(plain).then(level + " ").fill_null(""), said)
-    logged = pl.col("dated") | pl.col("level").is_not_null()
-    return parts.select(pl.when(logged & (said != "")).then(told).alias("told"))["told"]
-
-
-def _write_out(escaped: pl.Series) -> pl.Series:
-    """Return the text of JSON strings on one line each."""
-    return (
-        escaped.str.replace_all(_COLOUR, "").str.replace(r"(?:\\[nr]|[ \t])+$", "").str.replace_many(_WRITTEN)
-    )
