@@ -13,13 +13,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 from bifrost_flow.evidence.redact_rules import DISCORD_TOKEN, PREFIXED, SHAPES, Prefixed, Shape
-from bifrost_flow.evidence.redact_values import (
-    STEMS,
-    Span,
-    find_url_passwords,
-    find_user_passwords,
-    find_values,
-)
+from bifrost_flow.evidence.redact_users import find_url_passwords, find_user_passwords
+from bifrost_flow.evidence.redact_values import STEMS, Span, find_values
 
 # The version of the rules is part of every cached answer's key.
 VERSION = "r2"

@@ -8,7 +8,6 @@ Everything is matched at a given place and over a bounded length, so that no tex
 # ruff: noqa: E501, SIM905 -- a pattern is read as a whole, and so is a list of words
 
 import re
-from binascii import Error, a2b_base64
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -26,7 +25,7 @@ _TAIL = re.compile(
     r"([ \t]*(?:=>|:=|=|%3[Dd])[=~]{0,2}[ \t]*|[ \t]*(?:::?|%3[Aa])[ \t]*(?:\w{1,12}[ \t]*=[ \t]*(?=[\"']))?| (?:is|was)(?: set to)?:? |(?:[ ][\w:-]{1,20}=\S{1,40})?>|[ \t]+)"
 )
 _OPEN = re.compile(rf"[\[(]?(?:[rbu]|@|\$)?({_QUOTE})")
-_PLAIN = re.compile(rf"[^\s\"'`]{{1,{MAX_VALUE}}}")
+PLAIN = re.compile(rf"[^\s\"'`]{{1,{MAX_VALUE}}}")
 _REST = re.compile(r"[^\s\"'`]*")
 _IN_QUOTES = {mark: re.compile(rf"(?:[^{mark}\\\n]|\\[^\n]){{0,4096}}") for mark in ("'", '"')}
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
@@ -62,7 +61,7 @@ _OTHER_KEY = re.compile(
     r"|dict|json|config|setting|locale|i18n|translation|metric|label|sorting|surrogate|websocket|etag|item|param|field|env|node|trace|data|state|registration|session_cache|routing_table|compile|build|artifact|save|issue|project|jira|lock|kernel|module|sha|commit|checksum|digest|storage|blob|layer|react|test|job|task|event|query|column|fk|pk|rsa_public|ecdsa|ed25519|known|hot|short|arrow|menu)_?keys?$"
 )
 
-_HARMLESS = re.compile(
+HARMLESS = re.compile(
     r"^(?:[*xX•.#?_-]{3,}|.*\*{3}.*|.*(?:xxxx|XXXX|••).*|\$\w+;?|.*\$\{.*|.*\$\(.*|%\w+%|%[sdrvq@].?|.*%\(\w+\)s.*|%[{(<].*|<[^>]*>?[,;]?|\{.*|\[.*|\(.*|@\w+@|!(?:Ref|Sub|GetAtt|ImportValue|vault|reference|secret)\b.*|&\w+;?"
     r"|true|false|null|none|nil|undefined|required|optional|missing|empty|invalid|redacted.*|masked.*|hidden.*|secured?|filtered|omitted|removed|encrypted|protected|sensitive.*|not[-_ ].*|n/a|unset|set|unknown|auto|yes|no|on|off|ok"
     r"|string|str|int|bool|any|object|bytes|text|file|env|from|the|for|is|was|and|with|input|prompt|secret|password|passwd|pwd|token|key|value|default|example(?:[-_ ].*)?|your[-_ ]?.*|placeholder.*|https?:/.*|(?:file|vault|ssm|arn|op|secretref|keyvault|awssm):.*|disabled|enabled"
@@ -140,10 +139,10 @@ def _judge_at(text: str, at: int, tail: re.Match[str]) -> Iterator[Span]:
         if quoted:
             value = text[start:end]
         else:
-            plain = _PLAIN.match(text, start)
+            plain = PLAIN.match(text, start)
             end, value = (plain.end(), plain[0]) if plain else (start, "")
             end = start + len(value := _trim(value, False))
-        if len(value) >= 6 and not _HARMLESS.match(value) and not (_WORDY.match(value) and value.islower()):
+        if len(value) >= 6 and not HARMLESS.match(value) and not (_WORDY.match(value) and value.islower()):
             yield start, end, "authorization"
         return
     if not _is_spot(text, first, tail, name, kind, separator, quoted):
@@ -217,7 +216,7 @@ def _read_value(text: str, first: int, tail: re.Match[str], kind: str) -> tuple[
         if closed:
             return None
         at = start
-    plain = _PLAIN.match(text, at)
+    plain = PLAIN.match(text, at)
     if plain is None:
         return None
     value = plain[0]
@@ -277,7 +276,7 @@ def is_secret(value: str, kind: str, separator: str, *, quoted: bool, alone: boo
         return False
     if kind == "password":
         return _is_password(value, separator, quoted=quoted, alone=alone, name=name)
-    if " " in value or _HARMLESS.match(value):
+    if " " in value or HARMLESS.match(value):
         return False
     if _PATH.match(value) and not _is_random(max(re.split(r"[\\/]", value), key=len), 16):
         return False
@@ -305,7 +304,7 @@ def is_secret(value: str, kind: str, separator: str, *, quoted: bool, alone: boo
 
 def _is_password(value: str, separator: str, *, quoted: bool, alone: bool, name: str) -> bool:
     low = value.lower()
-    if _HARMLESS.match(value) and not (value.isdigit() and len(value) >= 6 and separator == "="):
+    if HARMLESS.match(value) and not (value.isdigit() and len(value) >= 6 and separator == "="):
         return False
     if _PATH.match(value) or low in _PROSE:
         return False
@@ -364,81 +363,8 @@ def _find_cookies(text: str, at: int) -> tuple[list[Span], int]:
     spans = []
     for pair in _COOKIE.finditer(text, at, end):
         name, value = pair[1].lower(), pair[2]
-        if name in _NO_COOKIE or _HARMLESS.match(value) or not _is_mixed(value):
+        if name in _NO_COOKIE or HARMLESS.match(value) or not _is_mixed(value):
             continue
         if len(value) >= 16 or _SESSION.search(name):
             spans.append((*pair.span(2), "cookie"))
     return spans, end
-
-
-_USER = re.compile(r"[^\s/:@\"'<>?#]{0,128}:")
-_USER_PASSWORD = re.compile(r"([^\s/@\"'<>\\]{1,256})@(?=[\w\[*$%{.-])")
-_ODD_PASSWORD = re.compile(r"([^\s\"'<>\\]{1,256})@(?=(?:[\w-]+\.)+[\w-]+|localhost|[\w-]+:\d|\[)")
-_URL_TOKEN = re.compile(r"((?=[A-Za-z_.~-]{0,60}\d)[A-Za-z0-9_.~-]{20,255})@[\w.\[-]")
-_PORT = re.compile(r"\d{1,5}(?:/|$)")
-
-
-def find_url_passwords(text: str) -> Iterator[Span]:
-    """Yield the passwords of `scheme://user:password@host`, with what they hold unescaped."""
-    at = text.find("://")
-    while at >= 0:
-        after = at + 3
-        user = _USER.match(text, after)
-        if user is None:
-            if bare := _URL_TOKEN.match(text, after):
-                yield bare.start(1), bare.end(1), "url-token"
-        else:
-            found = _USER_PASSWORD.match(text, user.end()) or _ODD_PASSWORD.match(text, user.end())
-            if found is not None and _is_url_password(found[1], text, found.end()):
-                yield found.start(1), found.end(1), "url-password"
-                after = found.end()
-        at = text.find("://", after)
-
-
-def _is_url_password(value: str, text: str, host: int) -> bool:
-    if (
-        _HARMLESS.match(value)
-        and not value.isdigit()
-        and value.lower() not in ("password", "secret", "token", "pwd", "passwd", "changeme")
-    ):
-        return False
-    return not ((_PORT.match(value) and "/" in value) or text.startswith("sha256:", host) or "://" in value)
-
-
-_CURL = re.compile(
-    r"(?:[ \t](?:-[a-zA-Z]{0,6}u|--(?:proxy-)?user)|[\"']--?u(?:ser)?[\"'],)[ =]{0,2}([\"']?)((?:[\w.@][\w.@+-]{0,80})?):(?!//)"
-)
-_BASIC = re.compile(r"(?i)\bbasic(?:\s+|%20)([A-Za-z0-9+/_-]{8,2000}={0,2})")
-
-
-def find_user_passwords(text: str, lowered: str) -> Iterator[Span]:
-    """Yield the passwords of `curl -u user:password` and what `Basic …` encodes."""
-    done = 0
-    for hint in ("curl", "--user", " -u ", '"-u"'):
-        at = lowered.find(hint)
-        while at >= 0:
-            for found in _CURL.finditer(text, max(done, at - 1), at + 600):
-                mark, start = found[1], found.end()
-                end = text.find(mark, start, start + 256) if mark else -1
-                if end < 0 and (plain := _PLAIN.match(text, start)):
-                    end = plain.end()
-                value = text[start:end]
-                if end > start and "\n" not in value and len(value) >= 3 and not _HARMLESS.match(value):
-                    yield start, end, "curl-user"
-            done = at + 600
-            at = lowered.find(hint, at + len(hint))
-        done = 0
-    if "basic" in lowered:
-        for found in _BASIC.finditer(text):
-            if _holds_password(found[1]):
-                yield found.start(1), found.end(1), "authorization"
-
-
-def _holds_password(encoded: str) -> bool:
-    """Tell whether base64 holds `user:password`: by its first bytes, which must be printable."""
-    body = encoded.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        plain = a2b_base64(body + "=" * (-len(body) % 4))
-    except (Error, ValueError):
-        return False
-    return b":" in plain and all(32 <= byte < 127 for byte in plain[:40])
