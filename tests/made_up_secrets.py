@@ -339,7 +339,17 @@ def make_password(random: Random) -> str:
     if sort == 0:
         return random.choice(WORDS)
     if sort == 1:
-        return random.choice(("p@ss:w0rd!#/", "S3cr3t!pass", "Tr0ub4dor&3", "x#9$kQ!2v", "pa+ss/w0rd=", "Zx!7_(q2m)", "ab^c%1?d*e"))
+        return random.choice(
+            (
+                "p@ss:w0rd!#/",
+                "S3cr3t!pass",
+                "Tr0ub4dor&3",
+                "x#9$kQ!2v",
+                "pa+ss/w0rd=",
+                "Zx!7_(q2m)",
+                "ab^c%1?d*e",
+            )
+        )
     if sort == 2:
         return draw(ALNUM, random.randrange(8, 20))(random)
     if sort == 3:
@@ -446,23 +456,46 @@ def make_keys(random: Random) -> Iterator[Planted]:
     kinds = ("RSA PRIVATE", "PRIVATE", "EC PRIVATE", "OPENSSH PRIVATE", "ENCRYPTED PRIVATE", "DSA PRIVATE")
     for kind in kinds:
         width = 70 if kind.startswith("OPEN") else 64
-        lines = [draw(BASE64, width)(random) for _ in range(random.randrange(3, 12))] + [draw(BASE64, 22)(random) + "=="]
+        lines = [draw(BASE64, width)(random) for _ in range(random.randrange(3, 12))] + [
+            draw(BASE64, 22)(random) + "=="
+        ]
         whole = ["-----BEGIN " + kind + " KEY-----", *lines, "-----END " + kind + " KEY-----"]
         stamp = "2026-01-02T03:04:05.1234567Z "
         yield Planted(f"{kind.lower()} key", "\n".join(whole), tuple(lines))
         yield Planted(f"{kind.lower()} key, stamped", "\n".join(stamp + line for line in whole), tuple(lines))
-        yield Planted(f"{kind.lower()} key, indented", "\n".join("    " + line for line in whole), tuple(lines))
+        yield Planted(
+            f"{kind.lower()} key, indented", "\n".join("    " + line for line in whole), tuple(lines)
+        )
         yield Planted(f"{kind.lower()} key, escaped", 'KEY="' + "\\n".join(whole) + '\\n"', tuple(lines))
         yield Planted(f"{kind.lower()} key, json", '{"type": "service_account", "private_key": "' + "\\n".join(whole) + '\\n", "client_email": "a@b"}', tuple(lines))  # fmt: skip
-        yield Planted(f"{kind.lower()} key, twice escaped", r"{\"private_key\":\"" + r"\\n".join(whole) + r"\"}", tuple(lines))
+        yield Planted(
+            f"{kind.lower()} key, twice escaped",
+            r"{\"private_key\":\"" + r"\\n".join(whole) + r"\"}",
+            tuple(lines),
+        )
         yield Planted(f"{kind.lower()} key, blanks", " ".join(whole), tuple(lines))
         yield Planted(f"{kind.lower()} key, end cut", "\n".join(whole[:-1]), tuple(lines))
         yield Planted(f"{kind.lower()} key, start cut", "\n".join(whole[1:]), tuple(lines))
-        yield Planted(f"{kind.lower()} key, base64", "tls.key: " + encode("\n".join(whole)), (encode("\n".join(whole)),))
+        yield Planted(
+            f"{kind.lower()} key, base64", "tls.key: " + encode("\n".join(whole)), (encode("\n".join(whole)),)
+        )
     lines = [draw(BASE64, 64)(random) for _ in range(6)] + ["=" + draw(ALNUM, 4)(random)]
-    block = ["-----BEGIN PGP PRIVATE" + " KEY BLOCK-----", "Version: GnuPG v2", "", *lines, "-----END PGP PRIVATE" + " KEY BLOCK-----"]
+    block = [
+        "-----BEGIN PGP PRIVATE" + " KEY BLOCK-----",
+        "Version: GnuPG v2",
+        "",
+        *lines,
+        "-----END PGP PRIVATE" + " KEY BLOCK-----",
+    ]
     yield Planted("pgp key", "\n".join(block), tuple(lines))
-    putty = ["PuTTY-User-Key-File-3: ssh-ed25519", "Encryption: none", "Comment: a", "Private-Lines: 1", lines[0], "Private-MAC: " + draw(HEX, 64)(random)]
+    putty = [
+        "PuTTY-User-Key-File-3: ssh-ed25519",
+        "Encryption: none",
+        "Comment: a",
+        "Private-Lines: 1",
+        lines[0],
+        "Private-MAC: " + draw(HEX, 64)(random),
+    ]
     yield Planted("putty key", "\n".join(putty), (lines[0],))
 
 

@@ -1,4 +1,4 @@
-"""What the lines of a file say about it as a whole: which system wrote it, of which job, when, how it ended."""
+"""What the lines of a file say about it: which system wrote it, of which job, when, and how that ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Forms that secrets have wherever they stand: a vendor's prefix, a fixed part within, a place in a URL or header.
 
-Written from the vendors' own descriptions of their tokens; gitleaks' and trufflehog's lists were gone through for
-vendors that were missing. Lengths are a little lower than documented, so that a cut or older token is taken too.
+Written from the vendors' own descriptions of their tokens; gitleaks' list was gone through for vendors
+that were missing. Lengths are a little lower than documented, so that a cut or older token is taken too.
 """
 
 # ruff: noqa: E501 -- a pattern is read as a whole

@@ -10,7 +10,7 @@ from tests.bench.inputs import about_log, make_distinct, make_small, make_words
 from tests.bench.make_log import CORPUS, STYLES, list_marked, read_texts, write_log
 from tests.bench.measure import CannotMeasure, Figure, render_table, run, take_turns
 
-LARGE = "x = b'1' * 200_000_000; import time; time.sleep(0.5)"
+LARGE = "x = b'1' * 200_000_000; import time; time.sleep(1.5)"
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -26,7 +26,16 @@ CAUSE = "[2026-05-01T02:05:00.123Z] deploy: cannot open release.tar"
 QUIET = "[2026-05-01T02:04:00.123Z] using the toolchain of tuesday"
 
 GOOD = ["Started by timer", *FILLER[:150], NOISE, *FILLER[150:], "Finished: SUCCESS"]
-BAD = ["Started by timer", *FILLER[:100], QUIET, *FILLER[100:150], NOISE, *FILLER[150:], CAUSE, "Finished: FAILURE"]
+BAD = [
+    "Started by timer",
+    *FILLER[:100],
+    QUIET,
+    *FILLER[100:150],
+    NOISE,
+    *FILLER[150:],
+    CAUSE,
+    "Finished: FAILURE",
+]
 
 
 def whole(*logs: Sequence[str]) -> Baseline:
