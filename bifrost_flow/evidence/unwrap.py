@@ -77,7 +77,7 @@ REPORT = re.compile(
 ESCAPED = r"((?:[^\"\\]|\\.)*)"
 _TEXT = re.compile(rf"\"(?:{'|'.join(map(re.escape, (*CARRIED, *MESSAGES)))})\"\s*:\s*\"{ESCAPED}")
 _SERVICE = re.compile(r"^\s*##teamcity\[(\w+)(.*)\]\s*$")
-_ATTRIBUTE = re.compile(r"(\w+)\s*=\s*'((?:[^'|]|\|.)*)'")
+_ATTRIBUTE = re.compile(r"\b(\w{1,64})\s{0,8}=\s{0,8}'((?:[^'|]|\|.)*)'")
 _TC_ESCAPE = re.compile(r"\|(?:0x([0-9A-Fa-f]{4})|(.))")
 _TC_SIGNS = {"n": "\n", "r": "", "x": "\n", "l": "\n", "p": "\n"}
 
