@@ -12,6 +12,7 @@ from bifrost_flow.evidence.score import Anchor
 
 MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
+MASKED_CHARS = 2000  # of a line, for telling sorts apart: masking takes the square of a word's length
 SPREAD_EXPONENT = 0.8
 KNOWN_FACTOR = 0.25  # a line that passing runs say too is most likely not why this one failed
 HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
@@ -120,7 +121,7 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
     for anchor in anchors:
         first, last = find_extent(page, anchor.line, anchor.kind, stop)
         score = score_anchor(anchor, situation)
-        like = hash(_NAMES.sub("", anchor.text))
+        like = hash(_NAMES.sub("", anchor.text[:MASKED_CHARS]))
         found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (score, like)}))
     merged: list[Piece] = []
     for piece in sorted(found, key=lambda piece: (piece.first, -piece.last)):
