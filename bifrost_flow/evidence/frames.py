@@ -53,12 +53,16 @@ def name_access(lines: Iterable[str]) -> list[str]:
     return [found[1]] if found else []
 
 
+MAX_FRAME_CHARS = 2000  # no frame is longer, and the patterns take the square of a word's length
+
+
 @lru_cache(maxsize=1 << 16)
 def _read_frame(line: str) -> tuple[str, str]:
     """Return the sort of stack that `line` is a frame of, and its function; two empty strings if of none.
 
     Stacks of a log, and of many logs of one program, share their frames: each is read once.
     """
+    line = line[:MAX_FRAME_CHARS]
     if not _MARKS.search(line):
         return "", ""
     if found := _KERNEL.match(line.strip()):

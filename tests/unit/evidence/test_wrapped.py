@@ -217,3 +217,9 @@ def test_any_object_is_survived(value: object) -> None:
     line = json.dumps(value)
     assert "\n" not in unwrap_line(line)
     assert unwrap_column(pl.Series([line, "x"])).len() == 2
+
+
+@pytest.mark.parametrize("word", ["x", "=", "a-", "{", "\t", "error\r", "a\x08", "\x1b]", "##teamcity[x "])
+def test_a_line_of_one_word_is_read_in_time(word: str) -> None:
+    """A line as long as lines may be, without a blank, costs no more than others: nothing here is quadratic."""
+    scan([word * (60_000 // len(word)) + " error"] * 3)
