@@ -7,17 +7,22 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import islice
 
+import polars as pl
+
 from bifrost_flow.evidence.baseline import Baseline, Comparison
+from bifrost_flow.evidence.filtering import EventFilter, blank_dropped_lines
 from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files, split_lines
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence, LogFile
 from connectors.extraction_pool import ExtractionPool
-from connectors.sources import MAX_LINE_BYTES, ReadFacts, Source, read_blocks
+from connectors.sources import BLOCK_BYTES, MAX_LINE_BYTES, ReadFacts, Source, read_blocks
 
 # Files up to this size share their frames; a batch holds about this much at once.
 SMALL_BYTES = 1 << 20
 BATCH_BYTES = 4 << 20
 BATCH_FILES = 250
+# Events are told apart in blocks of this size: frames of them take several times as much.
+EVENT_BYTES = 4 << 20
 # From this many batches of small files on, they are worth processes of their own.
 POOL_BATCHES = 4
 # Each takes some 200 MB, whatever a container may allow.
@@ -33,14 +38,17 @@ def extract_evidence(
     bytes_done: Callable[[int], None] | None = None,
     baselines: Mapping[str, Baseline] | None = None,
     learn: bool = False,
+    wanted: EventFilter | None = None,
 ) -> Generator[FileEvidence, None, None]:
     """Yield the evidence of each source, in order; one that can't be read gives a row with its status and
     no chunks.
 
     `bytes_done` is called with the number of bytes of text read since the last call. `baselines` holds, by
     path, what passing runs of a source's job say; with `learn`, what the jobs say that passed comes along.
+    With `wanted`, only lines of events that it keeps count, and nothing is learnt from what is left; line
+    numbers stay those of the file.
     """
-    compared = Comparison(baselines or {}, learn)
+    compared = Comparison(baselines or {}, learn and wanted is None, wanted)
     batches = split_batches(sources)
     processes = min(_count_cpus(), MAX_PROCESSES)
     if processes > 1 and sum(len(batch) > 1 for batch in batches) >= POOL_BATCHES:
@@ -120,7 +128,7 @@ def _extract_one(
     compared: Comparison,
 ) -> FileEvidence:
     facts = ReadFacts()
-    blocks = _count(read_blocks(source, facts, max_line_bytes=max_line_bytes), bytes_done)
+    blocks = _count(_read(source, facts, max_line_bytes, compared.wanted), bytes_done)
     baseline = compared.baselines.get(source.path)
     said, chunks = scan_file(
         blocks,
@@ -143,7 +151,7 @@ def _extract_small(
     read: list[tuple[Source, ReadFacts, bytes]] = []
     for source in sources:
         facts = ReadFacts()
-        blocks = list(islice(read_blocks(source, facts, max_line_bytes=max_line_bytes), 2))
+        blocks = list(islice(_read(source, facts, max_line_bytes, compared.wanted), 2))
         if len(blocks) > 1:
             # Small on disk and large unpacked: it is read again, block by block.
             yield from _flush(read, budget_tokens, max_line_bytes, bytes_done, compared)
@@ -180,11 +188,28 @@ def _flush(
         )
 
 
-def read_lines(source: Source, facts: ReadFacts, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[str]:
-    """Yield the lines of a source, whole blocks in memory at a time."""
-    for block in read_blocks(source, facts, max_line_bytes=max_line_bytes):
-        lines, _ = split_lines(block, max_line_bytes)
-        yield from lines
+def read_line_blocks(
+    source: Source, facts: ReadFacts, *, max_line_bytes: int = MAX_LINE_BYTES, block_bytes: int = EVENT_BYTES
+) -> Iterator[pl.Series]:
+    """Yield the lines of a source in blocks; invalid bytes are replaced, and told in `facts` at the end."""
+    replaced = False
+    for block in read_blocks(source, facts, block_bytes=block_bytes, max_line_bytes=max_line_bytes):
+        lines, valid = split_lines(block, max_line_bytes, trusted=not replaced)
+        replaced = replaced or not valid
+        yield lines
+    if replaced and not facts.error:
+        facts.error = t("source.invalid_utf8", path=source.path)
+        facts.encoding = f"{facts.encoding} (invalid bytes replaced)"
+
+
+def _read(
+    source: Source, facts: ReadFacts, max_line_bytes: int, wanted: EventFilter | None
+) -> Iterator[bytes]:
+    """Yield the text of a source; the lines of events that are not `wanted` are empty."""
+    if wanted is None:
+        return read_blocks(source, facts, max_line_bytes=max_line_bytes)
+    lines = read_line_blocks(source, facts, max_line_bytes=max_line_bytes, block_bytes=BLOCK_BYTES)
+    return blank_dropped_lines(lines, wanted)
 
 
 def _count(blocks: Iterator[bytes], bytes_done: Callable[[int], None] | None) -> Iterator[bytes]:

@@ -17,9 +17,18 @@ from bifrost_flow.language import t
 from bifrost_flow.records import LogFile, Problem
 from connectors.archives import find_members, is_archive
 from connectors.lognames import OBJECT_SUFFIXES, OTHER_FOLDERS, holds_events, judge_name
-from connectors.reading import MAX_LINE_BYTES, SNIFF_BYTES, ReadFacts, Source, is_binary, read_blocks
+from connectors.reading import (
+    BLOCK_BYTES,
+    MAX_LINE_BYTES,
+    SNIFF_BYTES,
+    ReadFacts,
+    Source,
+    is_binary,
+    read_blocks,
+)
 
 __all__ = [
+    "BLOCK_BYTES",
     "MAX_LINE_BYTES",
     "ReadFacts",
     "Source",

@@ -84,6 +84,11 @@ async def audit(
     dry_run: bool = False,
     baselines: list[str] | None = None,
     use_baselines: bool = True,
+    severity: str | None = None,
+    keywords: list[str] | None = None,
+    regex: bool = False,
+    since: str | None = None,
+    until: str | None = None,
 ) -> State[dict[str, Any]]:
     """Audit a pile of logs: what failed, why, and what is new since the last run.
 
@@ -103,6 +108,11 @@ async def audit(
         dry_run: say what would be asked and spent, and call nobody.
         baselines: logs of runs that passed, to compare with; default: earlier runs of the same jobs.
         use_baselines: compare with runs that passed.
+        severity: only events of this severity or worse: trace, debug, info, warning, error or critical.
+        keywords: only events that hold all of these words, in any case.
+        regex: take the keywords as regular expressions.
+        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC).
+        until: only events up to then; of a date, up to its end.
     """
     overrides = {
         "warehouse": warehouse,
@@ -114,20 +124,29 @@ async def audit(
         "evidence.budget_tokens": budget_tokens,
         "output.out": out,
     }
+    wanted = {
+        "severity": severity,
+        "keywords": keywords or (),
+        "regex": regex,
+        "since": since,
+        "until": until,
+    }
     job = Job(load_settings(overrides), paths, prompt=prompt, formats=formats, dry_run=dry_run)
     job.compare_with(baselines, use=use_baselines)
     try:
-        return end_flow(await run_stages(job, paths, use_cache=use_cache, dry_run=dry_run))
+        return end_flow(await run_stages(job, paths, wanted, use_cache=use_cache, dry_run=dry_run))
     finally:
         job.close()
 
 
-async def run_stages(job: Job, paths: list[str], *, use_cache: bool, dry_run: bool) -> Summary:
+async def run_stages(
+    job: Job, paths: list[str], wanted: dict[str, Any], *, use_cache: bool, dry_run: bool
+) -> Summary:
     """Carry out the audit stage by stage."""
     settings = job.settings
 
     inputs = ingest(paths, max_bytes=job.max_bytes)
-    lines = filter_lines(normalise(quote(inputs.sources)))
+    lines = filter_lines(normalise(quote(inputs.sources)), **wanted)
     evidence = extract(
         quote(lines),
         budget_tokens=settings.evidence.budget_tokens,

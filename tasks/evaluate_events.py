@@ -2,16 +2,28 @@
 
 import tempfile
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from bifrost_flow.evaluation_events import EventScores, EventTally, FoundEvent, score_signatures
 from bifrost_flow.evidence.events import split_events
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
 from connectors.event_labels import read_event_labels
-from connectors.extraction import extract_evidence, read_lines
+from connectors.extraction import extract_evidence, read_line_blocks
 from connectors.sources import ReadFacts, Source
 from tasks.stage import stage
+
+
+class SplitEvent(NamedTuple):
+    """What is scored of an event."""
+
+    line_start: int
+    line_end: int
+    timestamp: datetime | None
+    severity: str | None
+    fingerprint: str
 
 
 @stage("score-events")
@@ -47,7 +59,12 @@ def score_events(folder: str, *, budget_tokens: int) -> EventScores:
 def read_events(path: Path) -> list[FoundEvent]:
     """Return the events of a log."""
     source = Source(str(path), path, path.stat().st_size)
-    return list(split_events(read_lines(source, ReadFacts())))
+    columns = ("line_start", "line_end", "timestamp", "severity", "fingerprint")
+    return [
+        SplitEvent(*row)
+        for block in split_events(read_line_blocks(source, ReadFacts()))
+        for row in block.events.select(columns).iter_rows()
+    ]
 
 
 def find_signatures(paths: Iterable[str], *, budget_tokens: int) -> dict[str, str]:

@@ -34,6 +34,7 @@ def extract(
             max_line_bytes=plan.max_line_bytes,
             baselines=find_baselines(plan.sources),
             learn=learn,
+            wanted=plan.wanted,
         )
         for evidence in reading:
             found.append(evidence)

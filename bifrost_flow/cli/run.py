@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
+from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
 from bifrost_flow.errors import BifrostError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
@@ -54,11 +55,18 @@ def run(
     baseline: Annotated[list[str] | None, typer.Option("--baseline", help=t("run.baseline"))] = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help=t("run.no_baseline"))] = False,
     fail_on: Annotated[str | None, typer.Option(help=t("run.fail_on"))] = None,
+    severity: Severity = None,
+    keyword: Keywords = None,
+    regex: Regex = False,
+    since: Since = None,
+    until: Until = None,
     as_json: Annotated[bool, typer.Option("--json", help=t("run.json"))] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=t("run.quiet"))] = False,
 ) -> None:
     with exit_on_errors(at_once=True):
+        wanted = {"severity": severity, "keywords": keyword, "regex": regex, "since": since, "until": until}
         parameters = {
+            **wanted,
             "paths": targets,
             "warehouse": warehouse,
             "project": project,
@@ -126,6 +134,7 @@ def _check_parameters(
 
     if fail_on:
         check_gate(fail_on)
+    read_filter(parameters)
     load_prompt(parameters["prompt"])
     out = settings.output.out if parameters["out"] is None else parameters["out"]
     pick_formats(parameters["formats"], out=out, configured=settings.output.format)

@@ -14,6 +14,7 @@ from hashlib import blake2b
 import polars as pl
 
 from bifrost_flow.evidence.clean import clean_lines
+from bifrost_flow.evidence.filtering import EventFilter
 
 VERSION = "b1"
 MAX_TEMPLATES = 200_000  # of a job
@@ -68,15 +69,17 @@ class KnownGood:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the files of a run are compared with, by path, and whether to learn from those that passed."""
+    """What the files of a run are compared with, by path, whether to learn from those that passed, and which
+    of their events count."""
 
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
     learn: bool = False
+    wanted: EventFilter | None = None
 
     def narrow(self, paths: Iterable[str]) -> "Comparison":
         """Return what concerns `paths` alone."""
         found = {path: self.baselines[path] for path in paths if path in self.baselines}
-        return Comparison(found, self.learn)
+        return Comparison(found, self.learn, self.wanted)
 
 
 def build_baseline(templates: Iterable[pl.Series], *, whole: bool) -> Baseline:

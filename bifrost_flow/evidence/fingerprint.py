@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+import polars as pl
+
 VERSION = "f1"
 MAX_TEMPLATE = 400
 
@@ -67,40 +69,50 @@ def hash_template(template: str) -> str:
     return f"{VERSION}:{digest[:16]}"
 
 
-_EVENT_MASKS = tuple(
-    (re.compile(pattern), mask)
-    for pattern, mask in (
-        # Syslog's own words: priority, host and process id say nothing about what happened.
-        (r"^(?:<\d+>)?\d? ?\x00 [\w.-]+ [\w./()-]+(?:\[\d+\])?: ", ""),
-        (r"\x00", " "),
-        (r"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL)\s+\[[^\]]*\]", r"\1 [*]"),
-        (r"[A-Za-z][A-Za-z0-9+.-]+://\S+", "<*>"),
-        (r"\"[^\"]*\"|(?<!\w)'[^']*'", "<*>"),
-        (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\b,?|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +(?=\d)", "<*> "),
-        (r"=[\w.]*\{[^}]*\}+", "=<*>"),
-        (r"(?<=[=:\[( ])(?:[\w.@-]*/)+[\w.@$%+-]*", "<*>"),
-        (r"^(?:[\w.@-]*/)+[\w.@$%+-]+", "<*>"),
-        (r"(?<==)[^\s,;\])}]+\}?", "<*>"),
-        (r"\b[\w.-]+@[\w.-]+\b", "<*>"),
-        (r"\b[\w-]+\.(?:exe|dll)\b", "<*>"),
-        (r"\b(user|for) (?!(?:invalid|the|a|an|all|block)\b)(?!user \w)[\w.-]+(?= (?:from|by)\b| \[|\s*$)", r"\1 <*>"),
-        (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|edu|gov|de|cn|uk|ru|jp|br|in|fr|it|nl|local|internal|hk|tw|pl|mx)\b(?::\d+)?", "<*>"),
-        (r"(?<!\w)\S*\d\S*", "<*>"),
-        (r"\b(?:true|false|null|True|False|None|yes|no)\b", "<*>"),
-        (r"<\*>(?: ?(?:bytes|[KMGT]?i?B|ms|seconds|sec|s)\b\)?)", "<*>"),
-        (r"(?<=\w)[>:](?= <\*>)", ""),
-        (r" - (?=<\*>)", " "),
-        (r"<\*>(?:[\s,;:.|/()\[\]-]*<\*>)+", "<*>"),
-        (r"<\*>[)\]},;:]+(?=\s|$)", "<*>"),
-        (r" \(\)", ""),
-        (r"\s+", " "),
-    )
+# In the syntax of Polars, for a column of folded lines; `\x00` stands for the time of a line.
+_EVENT_MASKS = (
+    # Syslog's own words: priority, host and process id say nothing about what happened.
+    (r"^(?:<\d+>)?\d? ?\x00 [\w.-]+ [\w./()-]+(?:\[\d+\])?: ", ""),
+    (r"\x00", " "),
+    # Fields, each with a value of its own.
+    (r"\|", " | "),
+    (r"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL)\s+\[[^\]]*\]", "${1} [*]"),
+    (r"[A-Za-z][A-Za-z0-9+.-]+://\S+", "<*>"),
+    (r"\"[^\"]*\"|\B'[^']*'", "<*>"),
+    (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\b,?", "<*> "),
+    (r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d", "<*> 0"),
+    (r"=[\w.]*\{[^}]*\}+", "=<*>"),
+    (r"([=:\[( ])(?:[\w.@-]*/)+[\w.@$%+-]*", "${1}<*>"),
+    (r"^(?:[\w.@-]*/)+[\w.@$%+-]+", "<*>"),
+    (r"=[^\s,;\])}]+\}?", "=<*>"),
+    (r"\b[\w.-]+@[\w.-]+\b", "<*>"),
+    (r"\b[\w-]+\.(?:exe|dll)\b", "<*>"),
+    # A name follows `user` and `for`, unless one of these words does, which is marked meanwhile.
+    (r"\b(user|for) (invalid|the|a|an|all|block)\b", "${1} \x01${2}"),
+    (r"\b(user|for) [\w.-]+( from\b| by\b| \[|\s*$)", "${1} <*>${2}"),
+    (r"\x01", ""),
+    (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|edu|gov|de|cn|uk|ru|jp|br|in|fr|it|nl|local|internal|hk|tw|pl|mx)\b(?::\d+)?", "<*>"),
+    # A name with its value, unlike a host with its port.
+    (r"(^|\s)([a-z]+[A-Z_]\w*):-?\d\S*", "${1}${2}: <*>"),
+    (r"\S*\d\S*", "<*>"),
+    (r"\b(?:true|false|null|True|False|None|yes|no)\b", "<*>"),
+    (r"<\*>(?: ?(?:bytes|[KMGT]?i?B|ms|seconds|sec|s)\b\)?)", "<*>"),
+    (r"(\w)[>:]( <\*>)", "${1}${2}"),
+    (r" - <\*>", " <*>"),
+    (r"<\*>(?:[\s,;:.|/()\[\]-]*<\*>)+", "<*>"),
+    (r"<\*>[)\]},;:]+(\s|$)", "<*>${1}"),
+    (r" \(\)", ""),
+    (r"\s+", " "),
 )  # fmt: skip
 
 
-def mask_event(line: str, start: int, end: int) -> str:
-    """Return the template of a log line whose time stands at `start` to `end`: its words, without its values."""
-    text = f"{line[:start]}\x00{line[end:]}" if end else line
+def mask_events(lines: pl.Series) -> pl.Series:
+    r"""Return the templates of log lines (String): their words, without their values.
+
+    A line has `\0` in place of its time, and its words with digits are folded (see `events.fold`).
+    """
+    text = pl.col("line")
     for pattern, mask in _EVENT_MASKS:
-        text = pattern.sub(mask, text)
-    return text.strip()[:MAX_TEMPLATE]
+        text = text.str.replace_all(pattern, mask)
+    masked = lines.to_frame("line").select(text.str.strip_chars().str.slice(0, MAX_TEMPLATE))
+    return masked.to_series()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from bifrost_flow.evidence.anchors import to_polars
-from bifrost_flow.evidence.times import find_stamp, read_epoch
+from bifrost_flow.evidence.times import find_stamp, read_epoch, read_time
 
 _SEVENTH = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z "
 # What only the system itself writes. Azure stands before GitHub: its runner is the elder, and the time is the same.
@@ -120,7 +120,7 @@ def parse_time(line: str) -> datetime | None:
     stamp = find_stamp(line, reach=_FRONT)
     if stamp is None or (stamp.start > 1 and ":" not in line[stamp.start : stamp.end]):
         return None  # a number that could be seconds is a time only in front
-    return stamp.when
+    return read_time(line, stamp)
 
 
 def are_dated(lines: Sequence[str]) -> bool:

@@ -1,5 +1,7 @@
 """`extract`, `events` and `filter` through the installed console script: shapes, exit codes, quiet output."""
 
+# ruff: noqa: E501 -- a sample is read as a whole
+
 import json
 import subprocess
 import sys
@@ -94,6 +96,46 @@ def test_filter_keeps_what_was_asked_for(tmp_path: Path) -> None:
     )
     counts = json.loads(call("filter", log, "--keyword", "no error", "--stats", "--format", "json").stdout)
     assert (counts["events"], counts["levels"]) == (1, {"info": 1})
+
+
+def test_extract_sees_only_events_that_pass(tmp_path: Path) -> None:
+    """Lines of other events give no evidence, line numbers stay, and a log in which none passes is no error."""
+    log = tmp_path / "a.log"
+    log.write_text(
+        "2026-01-01 10:00:00 ERROR link failed\n2026-01-01 11:00:00 INFO fine\n2026-01-01 12:00:00 ERROR disk full\n  at x\n"
+    )
+    done = call(
+        "extract", log, "--since", "2026-01-01 20:30 Asia/Seoul", "--severity", "error", "--format", "jsonl"
+    )
+    (chunk,) = objects(done)
+    assert (done.returncode, chunk["line_start"], chunk["line_end"]) == (0, 3, 4)
+    assert "link" not in str(chunk["text"])
+    done = call("extract", log, "--keyword", "nothing like it", "--format", "jsonl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("command", ["extract", "events", "filter"])
+def test_mended_bytes_are_told_and_are_no_failure(tmp_path: Path, command: str) -> None:
+    """A log whose only trouble is invalid UTF-8 was read whole: a note, in the language asked for, and exit code 0."""
+    log = tmp_path / "a.log"
+    log.write_bytes(b"2026-01-01 10:00:00 ERROR caf\xe9 failed\n")
+    done = call(command, log, "--lang", "ko")
+    assert done.returncode == 0
+    assert b"failed" in done.stdout
+    assert "바이트" in done.stderr.decode()
+
+
+def test_statistics_are_a_table(tmp_path: Path) -> None:
+    """In the text format, counts come with bars, no line wider than the terminal."""
+    log = tmp_path / "a.log"
+    log.write_text("2026-01-01 10:00:00 INFO a\n" * 3 + "2026-01-01 10:01:00 ERROR b\n", encoding="utf-8")
+    text = call("filter", log, "--stats").stdout.decode()
+    assert "Events: 4" in text
+    assert [line.split() for line in text.splitlines() if "█" in line][:2] == [
+        ["3", "█" * 24, "info"],
+        ["1", "█" * 8, "error"],
+    ]
+    assert "2026-01-01T10:01Z" in text
 
 
 @pytest.mark.parametrize("command", ["extract", "events", "filter"])

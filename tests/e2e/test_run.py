@@ -207,6 +207,21 @@ def test_a_log_that_tells_of_no_failure_gives_no_finding(console: Console) -> No
     assert (done.json["findings"], done.json["llm_calls"]) == (0, 0)
 
 
+def test_only_events_that_pass_the_filter_count(console: Console) -> None:
+    """Severity, words and times choose what is analysed; a log in which nothing passes is no error."""
+    (console.folder / "a.log").write_text(
+        "2026-01-01 10:00:00 ERROR link failed\n2026-01-01 12:00:00 ERROR disk full\n", encoding="utf-8"
+    )
+    (console.folder / "b.log").write_text("2026-01-01 12:00:00 INFO error code 0\n", encoding="utf-8")
+    words = ("--severity", "error", "--keyword", "f(ull|ailed)", "--regex", "--since", "2026-01-01 20:00 KST")
+    summary = run_json(console, "a.log", "b.log", "--provider", "rules", *words)
+    assert (summary["status"], summary["files"], summary["chunks"]) == ("completed", 2, 1)
+    rows = json.loads(console.call("sql", "SELECT line_start, text FROM chunks", "--format", "json").out)
+    assert [(row["line_start"], "disk full" in row["text"]) for row in rows] == [(2, True)]
+    refused = console.call("run", "a.log", "--severity", "loud")
+    assert refused.code == 2 and "loud" in refused.err
+
+
 def test_dry_run_calls_nobody_and_writes_nothing(console: Console) -> None:
     """A dry run tells what would be asked, asks nobody, and makes no warehouse."""
     with ModelServer() as server:
