@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-from prefect.runtime import flow_run
-from prefect.utilities.annotations import quote
 
 from bifrost_flow import __version__
 from bifrost_flow.answer import SCHEMA_VERSION
@@ -34,7 +32,7 @@ from bifrost_flow.records import (
     Run,
     new_run_id,
 )
-from bifrost_flow.render import pick_formats, render_report
+from bifrost_flow.render import render_report
 from bifrost_flow.settings import (
     BedrockSettings,
     OllamaSettings,
@@ -42,7 +40,7 @@ from bifrost_flow.settings import (
     Settings,
     masked_settings,
 )
-from bifrost_flow.status import assign_statuses
+from bifrost_flow.status import PastFinding, assign_statuses
 from bifrost_flow.summary import Summary, summarise
 from connectors.baselines import look_up_baselines, read_baseline
 from connectors.journal import Journal, fold_orphans
@@ -55,9 +53,10 @@ from connectors.sources import Source
 from connectors.tracking import TrackingResult
 from connectors.tracking_process import open_tracker
 from connectors.warehouse import Warehouse
-from tasks.analyse import CachePlan, Limits, analyse, split_batches
+from tasks.analyse import CachePlan, Limits, Listener, analyse, split_batches
 from tasks.export import Exported
 from tasks.ingest import Inputs
+from tasks.stage import find_flow_run_id
 
 _COUNTS = (
     *("files", "bytes", "lines", "chunks", "groups", "llm_calls", "cache_hits"),
@@ -75,10 +74,10 @@ class Asked:
 
 
 class Job:
-    """One audit's settings and connectors.
+    """One audit's settings and connectors; a run that is `tracked` is left in MLflow.
 
     Raises:
-        SettingsError: the prompt, a format or the provider is not known.
+        SettingsError: the prompt or the provider is not known.
         WarehouseError: the warehouse can't be opened.
     """
 
@@ -88,13 +87,12 @@ class Job:
         paths: Sequence[str],
         *,
         prompt: str,
-        formats: Sequence[str] | None,
-        dry_run: bool,
+        dry_run: bool = False,
+        tracked: bool = True,
     ) -> None:
         self.settings = settings
         self.source = name_source(paths)
         self.prompt: Prompt = load_prompt(prompt)
-        self.formats = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
         if not settings.log.remove_timestamps:
             raise SettingsError(t("run.keep_timestamps"))
         self.run_id = new_run_id()
@@ -111,14 +109,19 @@ class Job:
         if not dry_run:
             fold_orphans(self.warehouse)
             self._journal = Journal(self.warehouse.location, self.run_id, project=settings.project)
-            self.tracker = open_tracker(
-                self.warehouse.location,
-                tracking_uri=settings.mlflow.tracking_uri,
-                experiment=settings.mlflow.experiment,
-                enabled=settings.mlflow.enabled,
-                timeout_s=settings.mlflow.timeout,
-            )
-            self.tracker.start()
+            if tracked:
+                self._start_tracking()
+
+    def _start_tracking(self) -> None:
+        mlflow = self.settings.mlflow
+        self.tracker = open_tracker(
+            self.warehouse.location,
+            tracking_uri=mlflow.tracking_uri,
+            experiment=mlflow.experiment,
+            enabled=mlflow.enabled,
+            timeout_s=mlflow.timeout,
+        )
+        self.tracker.start()
 
     def compare_with(self, targets: Sequence[str] | None, *, use: bool) -> None:
         """Compare the logs with those that `targets` name; without any with earlier runs, if `use`.
@@ -154,6 +157,11 @@ class Job:
             raise WarehouseError(f"{self.settings.warehouse}: a dry run has made no warehouse.")
         return self._warehouse
 
+    @cached_property
+    def history(self) -> dict[str, PastFinding]:
+        """What earlier runs of the project found, by fingerprint."""
+        return self._warehouse.read_history() if self._warehouse else {}
+
     @property
     def journal(self) -> Journal:
         if self._journal is None:
@@ -165,13 +173,14 @@ class Job:
         """Where answers may be cached; a dry run before the first run has none."""
         return self._warehouse
 
-    async def choose_provider(self) -> Provider:
+    async def choose_provider(self, *, silently: bool = False) -> Provider:
         """Return who will answer, and say so."""
         provider, note = await asyncio.wrap_future(self._choosing)
-        progress().tell(note)
+        if not silently:
+            progress().tell(note)
         return provider
 
-    async def ask(self, cached: CachePlan, provider: Provider) -> Asked:
+    async def ask(self, cached: CachePlan, provider: Provider, *, listener: Listener | None = None) -> Asked:
         """Ask what the cache does not answer, in batches side by side, largest groups first."""
         fanout = self.settings.fanout
         limits = Limits(
@@ -185,7 +194,10 @@ class Job:
         progress().start_stage("analyse", len(misses))
         batches = split_batches(misses, concurrency=fanout.concurrency)
         done = await asyncio.gather(
-            *(analyse(quote(batch), provider, limits=limits, journal=self.journal) for batch in batches)
+            *(
+                analyse(batch, provider, limits=limits, journal=self.journal, listener=listener)
+                for batch in batches
+            )
         )
         answers = (*cached.answered, *(answer for batch in done for answer in batch.answers))
         calls = tuple(self._price(call) for batch in done for call in batch.calls)
@@ -234,7 +246,7 @@ class Job:
             found,
             seen={group.fingerprint: group.paths for group in groups},
             files=files,
-            history=self.warehouse.read_history() if self._warehouse else {},
+            history=self.history,
         )
         problems = (*inputs.problems, *list_unread(evidence), *asked.problems)
         status = "partial" if problems else "completed"
@@ -244,7 +256,7 @@ class Job:
             status = "interrupted"
         run = Run(
             run_id=self.run_id,
-            flow_run_id=flow_run.id,
+            flow_run_id=find_flow_run_id(),
             project=self.settings.project,
             source=self.source,
             started_at=self.started_at,
