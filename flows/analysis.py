@@ -105,7 +105,7 @@ async def run_stages(
     """Carry out the analysis stage by stage."""
     lines = filter_lines(normalise(inputs.sources))
     evidence = extract(lines, budget_tokens=job.settings.evidence.budget_tokens)
-    groups = sorted(group(evidence), key=lambda group: group.exemplar.rank)
+    groups = sorted(group(evidence, every=True), key=lambda group: group.exemplar.rank)
 
     picked = groups if explain_all else groups[:1]
     chosen, asked = await ask(job, picked, use_cache=use_cache, stream=stream)

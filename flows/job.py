@@ -16,7 +16,7 @@ from bifrost_flow import __version__
 from bifrost_flow.answer import SCHEMA_VERSION
 from bifrost_flow.cost import cost_of
 from bifrost_flow.errors import SettingsError, WarehouseError
-from bifrost_flow.evidence import baseline, fingerprint, redact
+from bifrost_flow.evidence import baseline, fingerprint, group_chunks, redact
 from bifrost_flow.evidence.baseline import Baseline
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
@@ -244,7 +244,8 @@ class Job:
         found = [build_finding(answer, first_seen=now, last_seen=now) for answer in asked.answers]
         findings = assign_statuses(
             found,
-            seen={group.fingerprint: group.paths for group in groups},
+            # A failure that is not the first of its log any more is still there, not resolved.
+            seen={group.fingerprint: group.paths for group in (*group_chunks(evidence, every=True), *groups)},
             files=files,
             history=self.history,
         )

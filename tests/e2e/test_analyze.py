@@ -18,11 +18,14 @@ from tests.model_server import Fault, ModelServer
 
 LOG = LOGS / "travis" / "alacritty-rust-564527447.log"
 PASSED = LOGS / "github-actions" / "jest-javascript-2499439457.log"
-TWO_FAILURES = """\
-src/a.c:10:5: error: 'alpha' undeclared (first use in this function)
+_COMPILING = "".join(f"[CC] file{number}.o\n" for number in range(30))
+TWO_FAILURES = f"""\
+{_COMPILING}src/a.c:10:5: error: 'alpha' undeclared (first use in this function)
    10 |     alpha();
       |     ^~~~~
-src/b.py:3: error: Incompatible types in assignment (expression has type "str", variable has type "int")
+{_COMPILING}src/b.c:33:5: error: expected ';' before 'return'
+   33 |     return 0
+      |     ^~~~~
 make: *** [Makefile:3: all] Error 1
 """
 OLLAMA = ("--provider", "ollama", "--model", "scripted")
