@@ -140,7 +140,7 @@ async def ask(job: Job, groups: Sequence[Group], *, use_cache: bool, stream: boo
     found = look_up(
         groups,
         chosen,
-        job.prompt,
+        await job.choose_prompt(),
         language=job.settings.lang,
         warehouse=job.cache if use_cache else None,
     )

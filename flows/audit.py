@@ -141,9 +141,9 @@ async def run_stages(
     )
     groups = group(evidence)
 
-    chosen = await job.choose_provider()
+    chosen, prompt = await job.choose_provider(), await job.choose_prompt()
     cached = look_up(
-        groups, chosen, job.prompt, language=settings.lang, warehouse=job.cache if use_cache else None
+        groups, chosen, prompt, language=settings.lang, warehouse=job.cache if use_cache else None
     )
     if dry_run:
         report = job.build_report(inputs, evidence, groups, Asked(cached.answered, (), ()))

@@ -124,7 +124,7 @@ async def ask(job: Job, groups: Sequence[Group], *, use_cache: bool) -> tuple[As
     cached = look_up(
         groups,
         provider,
-        job.prompt,
+        await job.choose_prompt(),
         language=job.settings.lang,
         warehouse=job.cache if use_cache else None,
     )

@@ -11,7 +11,7 @@ from tasks.stage import stage
 
 @stage("group")
 def group(evidence: Sequence[FileEvidence], *, every: bool = False) -> tuple[Group, ...]:
-    """Return the distinct failures among `evidence`, largest group first; with `every` the lesser ones too."""
+    """Return the distinct failures among `evidence`, largest group first; with `every` lesser ones too."""
     progress().start_stage("group", None)
     groups = tuple(group_chunks(evidence, every=every))
     progress().end_stage("group", t("run.grouped", groups=len(groups)))
