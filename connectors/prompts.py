@@ -145,8 +145,12 @@ def choose_prompt(
 
 def write_snapshot(registry: PromptRegistry, warehouse: str, tracking_uri: str) -> None:
     """Keep the production versions where `read_snapshot` finds them."""
-    prompts = [registry.find(PromptReference(name)) for name in registry.list_names()]
-    known = {each.prompt.name: asdict(each.prompt) for each in prompts if each is not None}
+    known = {}
+    for name in registry.list_names():
+        # One that can't be used is told of when somebody asks for it.
+        with suppress(SettingsError):
+            if found := registry.find(PromptReference(name)):
+                known[name] = asdict(found.prompt)
     content = json.dumps({"store": _digest(tracking_uri), "prompts": known}, ensure_ascii=False, indent=1)
     path = Path(warehouse) / SNAPSHOT
     with suppress(OSError):
