@@ -1,7 +1,7 @@
 """`bifrost-flow prompts`: versions that runs use, with a real MLflow store in the warehouse."""
 
 import json
-import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -168,17 +168,19 @@ def test_without_a_registry_the_packaged_prompts_serve(
 
 def test_two_people_edit_at_once(shell: Console) -> None:
     """Both versions are kept, one after the other; an editor that was open longest is told."""
-    shell.call("prompts", "edit", "security", EDITOR="sed -i s/engineer/expert/")
-    slow = shell.start("prompts", "edit", "security", EDITOR="sh -c 'sed -i s/expert/guard/ $0; sleep 20'")
-    try:
-        quick = shell.call("prompts", "edit", "security", EDITOR="sed -i s/expert/judge/")
-        assert quick.code == 0
-        _, err = slow.communicate(timeout=120)
-    finally:
-        if slow.poll() is None:
-            slow.send_signal(signal.SIGKILL)
+    script = shell.folder / "editor.sh"
+    script.write_text('sed -i s/engineer/guard/ "$1"; touch opened; while [ ! -e saved ]; do sleep 0.1; done')
+    slow = shell.start("prompts", "edit", "security", EDITOR=f"sh {script}")
+    deadline = time.monotonic() + 120
+    while not (shell.folder / "opened").exists():
+        assert time.monotonic() < deadline, "the editor was never opened"
+        time.sleep(0.1)
+    quick = shell.call("prompts", "edit", "security", EDITOR="sed -i s/engineer/judge/")
+    (shell.folder / "saved").touch()
+    assert quick.code == 0, quick.err
+    _, err = slow.communicate(timeout=120)
     assert slow.returncode == 2
     assert "meanwhile" in err
     history = json.loads(shell.call("prompts", "history", "security", "--format", "json").out)
-    assert [each["version"] for each in history] == ["3", "2", "1"]
+    assert [each["version"] for each in history] == ["2", "1"]
     assert "security judge" in history[0]["system"]

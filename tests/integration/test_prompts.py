@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from connectors.tracking_process import RemoteTracker, preload
 from connectors.tracking_process import open_tracker as open_remote
 
 MINE = Prompt("mine", "", "You explain, in {{lang}}.", "{{log}}\nWhy? {{categories}} 왜?", "About it")
-OPTIONS = {"tracking_uri": None, "experiment": "e", "enabled": True, "timeout_s": 60.0}
+OPTIONS: dict[str, Any] = {"tracking_uri": None, "experiment": "e", "enabled": True, "timeout_s": 60.0}
 
 
 @pytest.fixture(scope="module")
