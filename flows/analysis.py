@@ -19,6 +19,7 @@ from bifrost_flow.render.table import make_plain
 from bifrost_flow.settings import load_settings
 from bifrost_flow.status import compare
 from bifrost_flow.summary import Summary
+from connectors.baselines import list_known_good
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, Question, build_finding
 from flows.job import Asked, Job, list_chunks
@@ -104,7 +105,12 @@ async def run_stages(
 ) -> Analysis:
     """Carry out the analysis stage by stage."""
     lines = filter_lines(normalise(inputs.sources))
-    evidence = extract(lines, budget_tokens=job.settings.evidence.budget_tokens)
+    evidence = extract(
+        lines,
+        budget_tokens=job.settings.evidence.budget_tokens,
+        find_baselines=job.find_baselines,
+        learn=True,
+    )
     groups = sorted(group(evidence, every=True), key=lambda group: group.exemplar.rank)
 
     picked = groups if explain_all else groups[:1]
@@ -117,6 +123,7 @@ async def run_stages(
         calls=asked.calls,
         metrics=job.measure(report),
         journal=job.journal,
+        known_good=list_known_good(evidence),
     )
     return Analysis(
         job.end(report, chosen), report, name_outcome(evidence), list_unexplained(groups, picked, asked)
