@@ -5,6 +5,7 @@ end."""
 
 import glob
 import os
+import select
 import stat
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bifrost_flow.language import t
+from bifrost_flow.progress import stop_requested
 from bifrost_flow.records import LogFile, Problem
 from connectors.archives import find_members, is_archive
 from connectors.lognames import OBJECT_SUFFIXES, OTHER_FOLDERS, holds_events, judge_name
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 STDIN_NAMES = ("-",)
+_SPOOL_BYTES = 1 << 20
+_STOP_POLL_S = 0.1
 
 WAREHOUSE_MARKER = "bifrost.duckdb"
 
@@ -91,9 +95,22 @@ def _spool_stdin(found: _Found, stdin: BinaryIO | None) -> None:
     source = stdin if stdin is not None else sys.stdin.buffer
     handle, name = tempfile.mkstemp(prefix="bifrost-stdin-", suffix=".log")
     with os.fdopen(handle, "wb") as spool:
-        while block := source.read(1 << 20):
+        while block := _read_block(source):
             spool.write(block)
     found.sources.append(Source("-", Path(name), Path(name).stat().st_size))
+
+
+def _read_block(source: BinaryIO) -> bytes:
+    """Return what comes next, nothing at its end; nothing either once the run is asked to stop while it
+    waits."""
+    try:
+        handle = source.fileno()
+    except OSError:  # in memory
+        return source.read(_SPOOL_BYTES)
+    while not select.select([handle], [], [], _STOP_POLL_S)[0]:
+        if stop_requested():
+            return b""
+    return os.read(handle, _SPOOL_BYTES)
 
 
 def remove_spooled(sources: Sequence[Source]) -> None:

@@ -1,6 +1,7 @@
 """The main job: read logs, find what failed, explain each distinct failure once, keep and deliver."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,10 +9,10 @@ from prefect import Flow, flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed, State
-from prefect.utilities.annotations import quote
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.prompts import DEFAULT_PROMPT
+from bifrost_flow.render import pick_formats
 from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
 from connectors.baselines import list_known_good
@@ -50,14 +51,13 @@ def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     alert(failed, settings.slack, state.message or state.name or "", language=settings.lang)
 
 
-def end_flow(summary: Summary) -> State[dict[str, Any]]:
-    """Return the state that says how the audit went: part of it failing is in its name, no exception."""
+def end_flow(summary: Summary, result: dict[str, Any]) -> State[dict[str, Any]]:
+    """Return the state that says how the run went: part of it failing is in its name, no exception."""
     text = "; ".join(summary.problems[:10])
     if summary.status == "interrupted":
-        return Cancelled(data=summary.to_dict(), message=text)
-    return Completed(
-        name=summary.status.replace("_", " ").title().replace(" ", ""), data=summary.to_dict(), message=text
-    )
+        return Cancelled(data=result, message=text)
+    name = summary.status.replace("_", " ").title().replace(" ", "")
+    return Completed(name=name, data=result, message=text)
 
 
 @flow(
@@ -131,33 +131,42 @@ async def audit(
         "since": since,
         "until": until,
     }
-    job = Job(load_settings(overrides), paths, prompt=prompt, formats=formats, dry_run=dry_run)
+    settings = load_settings(overrides)
+    chosen = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
+    job = Job(settings, paths, prompt=prompt, dry_run=dry_run)
     job.compare_with(baselines, use=use_baselines)
     try:
-        return end_flow(await run_stages(job, paths, wanted, use_cache=use_cache, dry_run=dry_run))
+        done = await run_stages(job, paths, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run)
     finally:
         job.close()
+    return end_flow(done, done.to_dict())
 
 
 async def run_stages(
-    job: Job, paths: list[str], wanted: dict[str, Any], *, use_cache: bool, dry_run: bool
+    job: Job,
+    paths: list[str],
+    wanted: dict[str, Any],
+    *,
+    formats: Sequence[str],
+    use_cache: bool,
+    dry_run: bool,
 ) -> Summary:
     """Carry out the audit stage by stage."""
     settings = job.settings
 
     inputs = ingest(paths, max_bytes=job.max_bytes)
-    lines = filter_lines(normalise(quote(inputs.sources)), **wanted)
+    lines = filter_lines(normalise(inputs.sources), **wanted)
     evidence = extract(
-        quote(lines),
+        lines,
         budget_tokens=settings.evidence.budget_tokens,
         find_baselines=job.find_baselines,
         learn=not dry_run,
     )
-    groups = group(quote(evidence))
+    groups = group(evidence)
 
-    chosen = await job.choose_provider()
+    chosen, prompt = await job.choose_provider(), await job.choose_prompt()
     cached = look_up(
-        quote(groups), chosen, job.prompt, language=settings.lang, warehouse=job.cache if use_cache else None
+        groups, chosen, prompt, language=settings.lang, warehouse=job.cache if use_cache else None
     )
     if dry_run:
         report = job.build_report(inputs, evidence, groups, Asked(cached.answered, (), ()))
@@ -167,16 +176,16 @@ async def run_stages(
     report = job.build_report(inputs, evidence, groups, asked)
     persist(
         job.warehouse,
-        quote(report),
-        chunks=quote(list_chunks(evidence)),
-        calls=quote(asked.calls),
+        report,
+        chunks=list_chunks(evidence),
+        calls=asked.calls,
         metrics=job.measure(report),
         journal=job.journal,
-        known_good=quote(list_known_good(evidence)),
+        known_good=list_known_good(evidence),
     )
     exported, tracked, notified = await asyncio.gather(
-        export(quote(report), formats=job.formats, out=settings.output.out),
-        track(quote(report), job.tracker, **job.describe_for_tracking(report, chosen)),
-        notify(quote(report), settings.slack, report_link=None),
+        export(report, formats=formats, out=settings.output.out),
+        track(report, job.tracker, **job.describe_for_tracking(report, chosen)),
+        notify(report, settings.slack, report_link=None),
     )
     return job.end(report, chosen, exported=exported, tracked=tracked, notified=notified)

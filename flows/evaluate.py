@@ -11,7 +11,6 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed, State
-from prefect.utilities.annotations import quote
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.evaluation import BudgetResult, Evaluation, list_metrics
@@ -84,11 +83,11 @@ async def evaluate(
     settings = load_settings(overrides)
     sizes = check_budgets(budgets or [settings.evidence.budget_tokens])
     labelled = read_labels(folder)
-    job = Job(settings, [folder], prompt=prompt, formats=None, dry_run=False)
+    job = Job(settings, [folder], prompt=prompt, dry_run=False)
 
     inputs = ingest([log.path for log in labelled.logs], max_bytes=None)
-    plan = filter_lines(normalise(quote(inputs.sources)))
-    evidence = {size: extract(quote(plan), budget_tokens=size) for size in sizes}
+    plan = filter_lines(normalise(inputs.sources))
+    evidence = {size: extract(plan, budget_tokens=size) for size in sizes}
 
     asked, chosen, findings = Asked((), (), ()), None, None
     if asking:
@@ -98,14 +97,13 @@ async def evaluate(
     job.journal.fold(job.warehouse)
 
     results = tuple(
-        score(quote(labelled.logs), quote(found), quote(findings), budget_tokens=size)
-        for size, found in evidence.items()
+        score(labelled.logs, found, findings, budget_tokens=size) for size, found in evidence.items()
     )
     scored = score_events(folder, budget_tokens=settings.evidence.budget_tokens) if events else None
     first = next(iter(evidence.values()))
     problems = (*labelled.problems, *inputs.problems, *list_unread(first), *asked.problems)
     done = describe_evaluation(job, folder, results, scored, asked, chosen, problems)
-    tracked = await track_evaluation(quote(describe_for_tracking(job, done)), job.tracker)
+    tracked = await track_evaluation(describe_for_tracking(job, done), job.tracker)
     return end_flow(replace(done, mlflow=describe_delivery(tracked)))
 
 
@@ -124,9 +122,9 @@ async def ask(job: Job, groups: Sequence[Group], *, use_cache: bool) -> tuple[As
     """Ask about `groups` as an audit does: from the cache, else the model, each answer kept at once."""
     provider = await job.choose_provider()
     cached = look_up(
-        quote(groups),
+        groups,
         provider,
-        job.prompt,
+        await job.choose_prompt(),
         language=job.settings.lang,
         warehouse=job.cache if use_cache else None,
     )

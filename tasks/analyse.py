@@ -1,7 +1,7 @@
 """Ask about each distinct failure that nobody has explained yet."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bifrost_flow.errors import ModelRefused
@@ -10,7 +10,7 @@ from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.prompts import Prompt
 from bifrost_flow.records import CachedAnswer, Call, Group
 from connectors.journal import Journal
-from connectors.models.fanout import Circuit, FanOut, RetryPolicy, answer_questions
+from connectors.models.fanout import Circuit, FanOut, OnText, RetryPolicy, answer_questions
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, Question, plan, read_cached
 from connectors.warehouse import Warehouse
@@ -36,6 +36,14 @@ class Limits:
     circuit: Circuit
     retry: RetryPolicy
     done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears of each answer the moment it is there, and of its text till then where it is streamed."""
+
+    hear_answer: Callable[[GroupAnswer], None]
+    on_text: OnText | None = None
 
 
 @stage("look-up")
@@ -75,7 +83,12 @@ def split_batches(questions: Sequence[Question], *, concurrency: int) -> list[Se
 
 @stage("analyse")
 async def analyse(
-    questions: Sequence[Question], provider: Provider, *, limits: Limits, journal: Journal
+    questions: Sequence[Question],
+    provider: Provider,
+    *,
+    limits: Limits,
+    journal: Journal,
+    listener: Listener | None = None,
 ) -> FanOut:
     """Ask `questions`; each answer is in the journal the moment it arrives, and a stop keeps those."""
     answers: list[GroupAnswer] = []
@@ -87,6 +100,8 @@ async def analyse(
         calls.append(call)
         if cached is not None:
             answers.append(replace(read_cached(by_key[cached.cache_key], cached), cached=False))
+            if listener:
+                listener.hear_answer(answers[-1])
             limits.done += 1
             progress().advance("analyse", limits.done)
 
@@ -99,6 +114,7 @@ async def analyse(
             circuit=limits.circuit,
             retry=limits.retry,
             on_call=keep,
+            on_text=listener.on_text if listener else None,
         )
     )
     while not asking.done() and not stop_requested():

@@ -129,13 +129,22 @@ def _check_parameters(
     Raises:
         SettingsError: a value is not allowed.
     """
-    from bifrost_flow.prompts import load_prompt
+    from bifrost_flow.prompts import load_prompt, parse_reference
     from bifrost_flow.render import pick_formats
+    from connectors.tracking import open_tracker
 
     if fail_on:
         check_gate(fail_on)
     read_filter(parameters)
-    load_prompt(parameters["prompt"])
+    reference = parse_reference(parameters["prompt"])
+    registry = open_tracker(
+        settings.warehouse,
+        tracking_uri=settings.mlflow.tracking_uri,
+        experiment=settings.mlflow.experiment,
+        enabled=settings.mlflow.enabled,
+    )
+    if not reference.is_exact and not registry.may_hold_prompts():
+        load_prompt(reference.name)
     out = settings.output.out if parameters["out"] is None else parameters["out"]
     pick_formats(parameters["formats"], out=out, configured=settings.output.format)
     if as_json and out == "-":

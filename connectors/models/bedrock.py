@@ -20,7 +20,13 @@ from bifrost_flow.language import t
 from connectors.models.aws import VENDOR_ERRORS, read_code, read_detail, translate_error
 from connectors.models.forms import ask_for_json, narrow_schema
 from connectors.models.http import encodable
-from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
+from connectors.models.protocol import (
+    ModelDescription,
+    ModelReply,
+    ModelRequest,
+    OnCount,
+    ignore_count,
+)
 from connectors.models.threads import call_in_thread, iterate_in_thread
 from connectors.models.window import TEMPLATE_TOKENS, cut_error, estimate_prompt
 
@@ -100,10 +106,11 @@ class BedrockProvider:
             raise ModelRefused(t("model.answer_empty", server=self._server))
         return ModelReply(text, tokens_in, tokens_out)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str]:
+    async def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> AsyncIterator[str]:
         """Yield the answer's text as it is written. A dropped stream raises, whatever came before."""
         response = await self._call(self._client.converse_stream, request)
-        reason, tokens_out = None, 0
+        reason = None
+        usage: dict[str, Any] = {}
         events = response["stream"]
         try:
             async for event in iterate_in_thread(events, close=events.close):
@@ -111,13 +118,13 @@ class BedrockProvider:
                 if text := delta.get("text") or (delta.get("toolUse") or {}).get("input"):
                     yield text
                 reason = (event.get("messageStop") or {}).get("stopReason") or reason
-                tokens_out = ((event.get("metadata") or {}).get("usage") or {}).get(
-                    "outputTokens", tokens_out
-                )
+                usage = (event.get("metadata") or {}).get("usage") or usage
         except VENDOR_ERRORS as error:
             raise translate_error(error, server=self._server, model=self._model) from error
         if reason is None:
             raise ModelUnavailable(t("model.broke_off", server=self._server, detail=""))
+        tokens_out = usage.get("outputTokens", 0)
+        on_count(usage.get("inputTokens", 0), tokens_out)
         self._check_end(reason, tokens_out)
 
     async def aclose(self) -> None:

@@ -36,6 +36,8 @@ __all__ = [
 
 # Takes the answer, or None for a failed attempt, and the call; `Journal.append` fits.
 OnCall = Callable[[CachedAnswer | None, Call], None]
+# Takes a question and its answer's text as far as it is written; a try that fails begins anew.
+OnText = Callable[[Question, str], None]
 
 _MAX_QUOTED_CHARS = 1000
 
@@ -60,6 +62,7 @@ class _Batch:
         circuit: Circuit,
         retry: RetryPolicy,
         on_call: OnCall | None,
+        on_text: OnText | None = None,
     ) -> None:
         self.answers: list[GroupAnswer] = []
         self.problems: list[Problem] = []
@@ -70,6 +73,7 @@ class _Batch:
         self._circuit = circuit
         self._retry = retry
         self._on_call = on_call
+        self._on_text = on_text
 
     async def work(self, questions: Iterator[Question]) -> None:
         """Answer questions until there are none left; many workers share one iterator."""
@@ -122,7 +126,7 @@ class _Batch:
             reply, cached = ModelReply("", 0, 0), None
             error: ModelError | None = None
             try:
-                reply = await self._provider.complete(request)
+                reply = await self._call(question, request)
                 cached = self._make_cached(question, reply, _parse_reply(reply, question.n_lines))
                 self._circuit.record_success()
                 return replace(read_cached(question, cached), cached=False)
@@ -134,6 +138,21 @@ class _Batch:
                 if cached or error:
                     latency_ms = (time.perf_counter() - clock) * 1000
                     self._hand_over(question, attempt, reply, cached, error, latency_ms, started_at)
+
+    async def _call(self, question: Question, request: ModelRequest) -> ModelReply:
+        """Return the reply to one call; where somebody listens, its text is told while it is written."""
+        if self._on_text is None:
+            return await self._provider.complete(request)
+        text, count = "", (0, 0)
+
+        def keep(tokens_in: int, tokens_out: int) -> None:
+            nonlocal count
+            count = tokens_in, tokens_out
+
+        async for piece in self._provider.stream(request, on_count=keep):
+            text += piece
+            self._on_text(question, text)
+        return ModelReply(text, *count)
 
     def _hand_over(
         self,
@@ -220,6 +239,7 @@ async def answer_questions(
     circuit: Circuit | None = None,
     retry: RetryPolicy | None = None,
     on_call: OnCall | None = None,
+    on_text: OnText | None = None,
 ) -> FanOut:
     """Ask `provider` all `questions`, in order, at most `concurrency` at once, with no barrier between.
 
@@ -229,6 +249,7 @@ async def answer_questions(
     Args:
         semaphore: a limit shared with other batches, held during a call and not while waiting to retry.
         circuit: shared with other batches of the run.
+        on_text: answers are streamed, and it is told of each piece.
     """
     batch = _Batch(
         provider,
@@ -236,6 +257,7 @@ async def answer_questions(
         circuit=circuit or Circuit(),
         retry=retry or RetryPolicy(),
         on_call=on_call,
+        on_text=on_text,
     )
     waiting = iter(questions)
     workers = [asyncio.create_task(batch.work(waiting)) for _ in range(min(concurrency, len(questions)))]

@@ -21,7 +21,7 @@ from connectors.models.fanout import (
     plan,
     read_cached,
 )
-from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
+from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest, OnCount, ignore_count
 from connectors.models.rules import RulesProvider
 from tests.samples import make_chunk, make_group
 
@@ -68,8 +68,11 @@ class ScriptedProvider:
         text = (await RulesProvider().complete(request)).text if step is None else step
         return ModelReply(text, 100, 10)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str]:
-        yield (await self.complete(request)).text
+    async def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> AsyncIterator[str]:
+        reply = await self.complete(request)
+        yield reply.text[:20]
+        yield reply.text[20:]
+        on_count(reply.tokens_in, reply.tokens_out)
 
     async def aclose(self) -> None:
         pass
