@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from bifrost_flow.records import FileEvidence
+from bifrost_flow.evidence.baseline import build_baseline, hash_lines
+from bifrost_flow.records import Chunk, FileEvidence
 from connectors import extraction
 from connectors.extraction_pool import ExtractionPool
 from connectors.sources import find_sources
@@ -43,6 +45,30 @@ def test_processes_find_what_one_finds(folder: Path, monkeypatch: pytest.MonkeyP
     assert extract(folder) == alone
     assert len(alone) == 40
     assert started
+
+
+def test_processes_compare_and_learn_as_one_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Baselines reach the processes, and what jobs say that passed comes back."""
+    for number in range(20, 30):
+        (folder / f"{number}.log").write_text("Started by timer\nERROR: no cache\nFinished: SUCCESS\n")
+    sources, _, _ = find_sources([str(folder)])
+    good = build_baseline([hash_lines(pl.Series(["error: aborting due to previous error"]))], whole=False)
+    baselines = dict.fromkeys((source.path for source in sources[::2]), good)
+
+    def run() -> list[tuple[tuple[Chunk, ...], bool, set[int] | None]]:
+        found = extraction.extract_evidence(sources, budget_tokens=500, baselines=baselines, learn=True)
+        return [
+            (each.chunks, each.compared, set(each.learnt.templates) if each.learnt else None)
+            for each in found
+        ]
+
+    alone = run()
+    monkeypatch.setattr(extraction, "BATCH_FILES", 5)
+    monkeypatch.setattr(extraction, "POOL_BATCHES", 2)
+    monkeypatch.setattr(extraction, "_count_cpus", lambda: 2)
+    assert run() == alone
+    assert [compared for _, compared, _ in alone] == [True, False] * 20
+    assert [len(learnt) for _, _, learnt in alone if learnt is not None] == [3] * 10
 
 
 def test_a_process_that_is_lost_costs_no_evidence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
