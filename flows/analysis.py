@@ -6,6 +6,7 @@ The flow `analyze` is a shell over this; without a Prefect server the command li
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bifrost_flow.draft import read_draft
 from bifrost_flow.errors import SettingsError
@@ -79,10 +80,13 @@ async def analyze_log(
     explain_all: bool = False,
     use_cache: bool = True,
     stream: bool = False,
+    baselines: Sequence[str] | None = None,
+    wanted: Mapping[str, Any] | None = None,
 ) -> Analysis:
     """Explain the first failure of one log, or all of them, and keep what an audit keeps.
 
-    `text` is the log itself, in place of `path`; `overrides` go before the settings. Who listens to
+    `text` is the log itself, in place of `path`; `overrides` go before the settings; `wanted` are conditions
+    that events must meet, as `filter_lines` takes them. Who listens to
     `progress` hears each answer, and with `stream` its draft while it is written.
 
     Raises:
@@ -91,20 +95,29 @@ async def analyze_log(
     if (path is None) == (text is None):
         raise SettingsError(t("analyze.path_or_text"))
     job = Job(load_settings(overrides), [path or "text"], prompt=prompt, tracked=False)
+    job.compare_with(baselines, use=True)
     stdin = None if text is None else io.BytesIO(text.encode("utf-8", "replace"))
     try:
         inputs = ingest([path or "-"], max_bytes=job.max_bytes, stdin=stdin)
         check_single(inputs, path or "-")
-        return await run_stages(job, inputs, explain_all=explain_all, use_cache=use_cache, stream=stream)
+        return await run_stages(
+            job, inputs, wanted or {}, explain_all=explain_all, use_cache=use_cache, stream=stream
+        )
     finally:
         job.close()
 
 
 async def run_stages(
-    job: Job, inputs: Inputs, *, explain_all: bool, use_cache: bool, stream: bool
+    job: Job,
+    inputs: Inputs,
+    wanted: Mapping[str, Any],
+    *,
+    explain_all: bool,
+    use_cache: bool,
+    stream: bool,
 ) -> Analysis:
     """Carry out the analysis stage by stage."""
-    lines = filter_lines(normalise(inputs.sources))
+    lines = filter_lines(normalise(inputs.sources), **wanted)
     evidence = extract(
         lines,
         budget_tokens=job.settings.evidence.budget_tokens,

@@ -33,6 +33,12 @@ async def analyze(
     explain_all: bool = False,
     use_cache: bool = True,
     stream: bool = False,
+    baselines: list[str] | None = None,
+    severity: str | None = None,
+    keywords: list[str] | None = None,
+    regex: bool = False,
+    since: str | None = None,
+    until: str | None = None,
 ) -> State[dict[str, Any]]:
     """Explain the failure in one log.
 
@@ -49,6 +55,12 @@ async def analyze(
         explain_all: explain every distinct failure, the most important first; otherwise that one alone.
         use_cache: take answers that were paid for earlier.
         stream: have the model stream its answers, for whoever listens in this process.
+        baselines: logs of runs that passed, to compare with; default: earlier runs of the same job.
+        severity: only events of this severity or worse: trace, debug, info, warning, error or critical.
+        keywords: only events that hold all of these words, in any case.
+        regex: take the keywords as regular expressions.
+        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC).
+        until: only events up to then; of a date, up to its end.
     """
     overrides = {
         "warehouse": warehouse,
@@ -66,5 +78,13 @@ async def analyze(
         explain_all=explain_all,
         use_cache=use_cache,
         stream=stream,
+        baselines=baselines,
+        wanted={
+            "severity": severity,
+            "keywords": keywords or (),
+            "regex": regex,
+            "since": since,
+            "until": until,
+        },
     )
     return end_flow(done.summary, done.to_dict())

@@ -9,6 +9,7 @@ import typer
 
 from bifrost_flow.cli.answers import open_answers
 from bifrost_flow.cli.failures import exit_on_errors
+from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
 from bifrost_flow.errors import BifrostError
 from bifrost_flow.language import current_language, t
 from bifrost_flow.progress import watch
@@ -43,6 +44,12 @@ def analyze(
     budget_tokens: Annotated[int | None, typer.Option(min=1, help=t("run.budget_tokens"))] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help=t("run.no_cache"))] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help=t("analyze.no_stream"))] = False,
+    baseline: Annotated[list[str] | None, typer.Option("--baseline", help=t("run.baseline"))] = None,
+    severity: Severity = None,
+    keyword: Keywords = None,
+    regex: Regex = False,
+    since: Since = None,
+    until: Until = None,
 ) -> None:
     with exit_on_errors(at_once=True):
         shown_as = output or (AnswerFormat.markdown if sys.stdout.isatty() else AnswerFormat.text)
@@ -51,7 +58,9 @@ def analyze(
             "explain_all": explain_all,
             "use_cache": not no_cache,
             "stream": not no_stream and shown_as is not AnswerFormat.json,
+            "baselines": baseline,
         }
+        wanted = {"severity": severity, "keywords": keyword, "regex": regex, "since": since, "until": until}
         overrides = {
             "warehouse": warehouse,
             "project": project,
@@ -61,7 +70,7 @@ def analyze(
             "evidence.budget_tokens": budget_tokens,
         }
         try:
-            done = _analyze(target, parameters, overrides, shown_as)
+            done = _analyze(target, parameters, wanted, overrides, shown_as)
         except BifrostError as error:
             if shown_as is AnswerFormat.json:
                 _print_json({"status": "failed", "error": str(error)})
@@ -72,7 +81,11 @@ def analyze(
 
 
 def _analyze(
-    target: str, parameters: dict[str, Any], overrides: dict[str, Any], output: AnswerFormat
+    target: str,
+    parameters: dict[str, Any],
+    wanted: dict[str, Any],
+    overrides: dict[str, Any],
+    output: AnswerFormat,
 ) -> dict[str, Any]:
     """Analyze `target`, show answers as they come and the rest after them, and return the result."""
     from bifrost_flow.cli.output import apply_output_settings
@@ -81,13 +94,14 @@ def _analyze(
 
     settings = load_settings(overrides)
     apply_output_settings(settings)
+    read_filter(wanted)  # refused before anything is read or started
     if target == "-" and sys.stdin.isatty():
         print(t("analyze.typing"), file=sys.stderr)
     listener, shown = open_answers(output)
     with shown:
         watch(listener)
         call = _run_as_flow if find_configured_url() else _run_here
-        done = call(target, parameters, overrides)
+        done = call(target, parameters, wanted, overrides)
         listener.finish()
     if output is AnswerFormat.json:
         _print_json(done)
@@ -97,16 +111,22 @@ def _analyze(
     return done
 
 
-def _run_here(target: str, parameters: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+def _run_here(
+    target: str, parameters: dict[str, Any], wanted: dict[str, Any], overrides: dict[str, Any]
+) -> dict[str, Any]:
     """Analyze without a server: without Prefect."""
     from bifrost_flow.cli.run import saving_on_interrupt
     from flows.analysis import analyze_log
 
     with saving_on_interrupt():
-        return asyncio.run(analyze_log(target, overrides=overrides, **parameters)).to_dict()
+        conditions = {**wanted, "keywords": wanted["keywords"] or ()}
+        done = analyze_log(target, overrides=overrides, wanted=conditions, **parameters)
+        return asyncio.run(done).to_dict()
 
 
-def _run_as_flow(target: str, parameters: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+def _run_as_flow(
+    target: str, parameters: dict[str, Any], wanted: dict[str, Any], overrides: dict[str, Any]
+) -> dict[str, Any]:
     """Analyze as a flow run of the server that is configured."""
     from bifrost_flow.cli.run import call_flow
     from bifrost_flow.cli.session import PrefectSession
@@ -116,7 +136,7 @@ def _run_as_flow(target: str, parameters: dict[str, Any], overrides: dict[str, A
 
         session.wait()
         named = {key.rpartition(".")[2]: value for key, value in overrides.items()}
-        return call_flow(flow, {"path": target, **named, **parameters})
+        return call_flow(flow, {"path": target, **named, **parameters, **wanted})
 
 
 def _print_json(value: dict[str, Any]) -> None:

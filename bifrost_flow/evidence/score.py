@@ -22,6 +22,7 @@ _MUTED, _ECHO = anchors.to_polars(anchors.MUTED), anchors.to_polars(anchors.ECHO
 _STEP_FAIL, _STEP_START = anchors.to_polars(anchors.STEP_FAIL), anchors.to_polars(anchors.STEP_START)
 _SHAPES = tuple(replace(shape, pattern=anchors.to_polars(shape.pattern)) for shape in anchors.SHAPES)
 _QUIET = anchors.to_polars(anchors.QUIET)
+_ZERO = anchors.to_polars(r"(?:^|[\s(\[=:])0(?:[\s,;)\]]|$)")
 _needles = pl.Series([list(anchors.NEEDLES)])
 
 
@@ -40,7 +41,8 @@ class Anchor:
 def find_candidates(lines: pl.Series) -> pl.DataFrame:
     """Return the lines that hold a needle: `row` UInt32, `text` String (cleaned), `template` UInt64.
 
-    Lines with equal templates differ in their digits alone.
+    Lines with equal templates differ in their digits alone, and all or none of them count something as zero:
+    `0 errors` is not judged by `3 errors`.
     """
     mask = lines.str.contains_any(_needles, ascii_case_insensitive=True)
     found = pl.DataFrame(
@@ -55,8 +57,9 @@ def find_candidates(lines: pl.Series) -> pl.DataFrame:
         found = pl.concat([plain, others]).sort("row")
     else:
         found = _strip_prefixes(found, tabbed=tabbed)
+    start = pl.col("text").str.slice(0, TEMPLATE_CHARS)
     return found.with_columns(
-        template=pl.col("text").str.slice(0, TEMPLATE_CHARS).str.replace_all("[0-9]", "").hash()
+        template=start.str.replace_all("[0-9]", "").hash() ^ start.str.contains(_ZERO).cast(pl.UInt64)
     )
 
 
