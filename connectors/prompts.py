@@ -144,9 +144,9 @@ def choose_prompt(
 
 
 def write_snapshot(registry: PromptRegistry, warehouse: str, tracking_uri: str) -> None:
-    """Keep the production versions where `read_snapshot` finds them."""
+    """Keep what production names of the packaged prompts where `read_snapshot` finds it."""
     known = {}
-    for name in registry.list_names():
+    for name in list_prompts():
         # One that can't be used is told of when somebody asks for it.
         with suppress(SettingsError):
             if found := registry.find(PromptReference(name)):
@@ -161,7 +161,10 @@ def write_snapshot(registry: PromptRegistry, warehouse: str, tracking_uri: str) 
 
 
 def read_snapshot(warehouse: str, tracking_uri: str) -> dict[str, Prompt]:
-    """Return the production versions, by name, as they were when somebody last looked into this registry."""
+    """Return what production names of the packaged prompts, as somebody last saw it in this registry.
+
+    Only for these: others can be in the registry alone, so whoever names one waits for it.
+    """
     try:
         content = json.loads((Path(warehouse) / SNAPSHOT).read_text(encoding="utf-8"))
         if content["store"] != _digest(tracking_uri):
@@ -179,22 +182,24 @@ def _restore(found: "PromptVersion", *, check: bool = True) -> SavedPrompt:
     """Return a version as we use it.
 
     Raises:
-        SettingsError: it is not a chat of a system and a user message, or can't be rendered.
+        SettingsError: it is to be checked, and no chat of two messages that can be rendered.
     """
-    prompt = _read_template(found.name, str(found.version), found.template)
-    tags = dict(found.tags or {})
-    prompt = replace(prompt, description=tags.pop(_DESCRIPTION, ""))
+    prompt = _read_template(found.name, str(found.version), found.template, check=check)
     if check:
         check_prompt(prompt)
+    tags = dict(found.tags or {})
+    prompt = replace(prompt, description=tags.pop(_DESCRIPTION, ""))
     created_at = datetime.fromtimestamp((found.creation_timestamp or 0) / 1000, UTC)
     return SavedPrompt(prompt, found.commit_message or "", created_at, tags, tuple(found.aliases or ()))
 
 
-def _read_template(name: str, version: str, template: Any) -> Prompt:
+def _read_template(name: str, version: str, template: Any, *, check: bool) -> Prompt:
     parts = {each["role"]: each["content"] for each in template} if isinstance(template, list) else {}
-    if parts.keys() != {"system", "user"} or not all(isinstance(each, str) for each in parts.values()):
+    if parts.keys() == {"system", "user"} and all(isinstance(each, str) for each in parts.values()):
+        return Prompt(name, version, parts["system"], parts["user"])
+    if check:
         raise SettingsError(t("prompt.no_chat", name=repr(name), version=version))
-    return Prompt(name, version, parts["system"], parts["user"])
+    return Prompt(name, version, "", str(template))
 
 
 @contextmanager

@@ -184,7 +184,8 @@ class Tracker:
         registry = PromptRegistry(self.open_client())
         found = registry.find(reference)
         if self._warehouse is not None:
-            write_snapshot(registry, self._warehouse, self.tracking_uri)
+            # Best effort, and nobody waits.
+            Background(write_snapshot, registry, self._warehouse, self.tracking_uri, name="snapshot")
         return found.prompt if found else None
 
     def open_client(self) -> "MlflowClient":

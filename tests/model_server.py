@@ -247,7 +247,10 @@ class ModelServer:
             await write_chunk(writer, b"data: %s\n\n" % event)
             await asyncio.sleep(self.piece_delay_s)
         end = {"index": 0, "delta": {}, "finish_reason": fault.done_reason}
-        for tail in ({"choices": [end]}, {"choices": [], "usage": usage}):
+        tails: list[Payload] = [{"choices": [end]}]
+        if (payload.get("stream_options") or {}).get("include_usage"):
+            tails.append({"choices": [], "usage": usage})
+        for tail in tails:
             await write_chunk(writer, b"data: %s\n\n" % json.dumps({**base, **tail}).encode())
         await write_chunk(writer, b"data: [DONE]\n\n")
         writer.write(b"0\r\n\r\n")

@@ -96,6 +96,7 @@ class LiveAnswers(Notes):
         self._console = console
         self._fingerprint: str | None = None
         self._shown = False
+        self._draft = ""
         self.live = Live(console=console, transient=True, refresh_per_second=8, vertical_overflow="crop")
 
     def start_stage(self, stage: str, total: int | None) -> None:
@@ -116,7 +117,8 @@ class LiveAnswers(Notes):
 
         self._fingerprint = self._fingerprint or draft.fingerprint
         if draft.fingerprint == self._fingerprint:
-            self.live.update(_Tail(render_draft(draft, current_language())))
+            self._draft = render_draft(draft, current_language())
+            self.live.update(_Tail(self._draft))
 
     def show_finding(self, finding: "Finding") -> None:
         from rich.markdown import Markdown
@@ -129,6 +131,13 @@ class LiveAnswers(Notes):
             self.live.update("", refresh=True)
         text = render_finding(finding, current_language(), heading="##")
         self._console.print(Markdown(text, hyperlinks=False), "")
+
+    def finish(self) -> None:
+        if self._fingerprint is not None:
+            from rich.markdown import Markdown
+
+            self.live.update("", refresh=True)
+            self._console.print(Markdown(self._draft, hyperlinks=False), "", f"({t('analyze.broke_off')})")
 
 
 class _Tail:

@@ -309,7 +309,11 @@ def _describe_in_list(shelf: "Shelf", name: str) -> dict[str, Any]:
     """Return which version of a prompt runs use, and the newest, which may be a draft."""
     from bifrost_flow.prompts import PromptReference
 
-    used, latest = shelf.find(PromptReference(name)), shelf.list_versions(name)[:1]
+    latest = shelf.list_versions(name)[:1]
+    try:
+        used = shelf.find(PromptReference(name))
+    except SettingsError:  # somebody else's, which a model can't be asked
+        used = None
     in_registry = bool(used and used.aliases)
     return {
         "name": name,
@@ -317,7 +321,7 @@ def _describe_in_list(shelf: "Shelf", name: str) -> dict[str, Any]:
         "origin": "MLflow" if in_registry or not used else t("prompts.packaged"),
         "latest": latest[0].prompt.version if latest else None,
         "tags": dict(latest[0].tags) if latest else {},
-        "description": (used or latest[0]).prompt.description,
+        "description": (used or latest[0]).prompt.description if used or latest else "",
     }
 
 

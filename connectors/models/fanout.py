@@ -126,7 +126,7 @@ class _Batch:
             reply, cached = ModelReply("", 0, 0), None
             error: ModelError | None = None
             try:
-                reply = await self._call(question, request)
+                reply = await self._fetch(question, request)
                 cached = self._make_cached(question, reply, _parse_reply(reply, question.n_lines))
                 self._circuit.record_success()
                 return replace(read_cached(question, cached), cached=False)
@@ -139,7 +139,7 @@ class _Batch:
                     latency_ms = (time.perf_counter() - clock) * 1000
                     self._hand_over(question, attempt, reply, cached, error, latency_ms, started_at)
 
-    async def _call(self, question: Question, request: ModelRequest) -> ModelReply:
+    async def _fetch(self, question: Question, request: ModelRequest) -> ModelReply:
         """Return the reply to one call; where somebody listens, its text is told while it is written."""
         if self._on_text is None:
             return await self._provider.complete(request)

@@ -98,6 +98,7 @@ def test_what_others_register_is_checked_when_it_is_used(tracker: Tracker, regis
     client.set_prompt_alias("foreign", "production", 1)
     with pytest.raises(SettingsError, match="foreign"):
         registry.find(PromptReference("foreign"))
+    assert [each.prompt.version for each in registry.list_versions("foreign")] == ["1"]
 
 
 def _save_many(folder: str, worker: int) -> list[str]:
@@ -135,19 +136,19 @@ def test_the_snapshot_has_what_production_names(
     folder: Path, tracker: Tracker, registry: PromptRegistry
 ) -> None:
     """Whoever can't wait for MLflow reads the production versions of this registry, and of no other."""
-    save(registry, "snapped", "Old {{lang}}")
-    save(registry, "snapped", "Draft {{lang}}", alias=None)
+    save(registry, "deployment", "Old {{lang}}")
+    save(registry, "deployment", "Draft {{lang}}", alias=None)
     # One that can't be used does not keep the others out.
     client = tracker.open_client()
-    client.register_prompt("unusable", "Say {{ something }}.")
-    client.set_prompt_alias("unusable", "production", 1)
+    client.register_prompt("security", "Say {{ something }}.")
+    client.set_prompt_alias("security", "production", 1)
     write_snapshot(registry, str(folder), tracker.tracking_uri)
-    kept = read_snapshot(str(folder), tracker.tracking_uri)["snapped"]
+    kept = read_snapshot(str(folder), tracker.tracking_uri)["deployment"]
     assert (kept.version, kept.system) == ("1", "Old {{lang}}")
     assert read_snapshot(str(folder), "http://elsewhere.example") == {}
-    registry.delete("snapped")
+    registry.delete("deployment")
     write_snapshot(registry, str(folder), tracker.tracking_uri)
-    assert "snapped" not in read_snapshot(str(folder), tracker.tracking_uri)
+    assert "deployment" not in read_snapshot(str(folder), tracker.tracking_uri)
 
 
 def _raise(error: Exception) -> Callable[[PromptReference], Prompt | None]:

@@ -157,6 +157,20 @@ async def test_answers_are_handed_over_as_they_arrive() -> None:
         assert (call.status, call.attempt, call.error) == ("ok", 1, None)
 
 
+async def test_whoever_listens_hears_the_answer_grow() -> None:
+    """A streamed answer is told piece by piece, then counts, with its tokens, as one that came whole does."""
+    told: list[tuple[str, str]] = []
+    provider = ScriptedProvider()
+    result = await _ask(
+        provider, _groups(1), on_text=lambda question, text: told.append((question.fingerprint, text))
+    )
+    texts = [text for _, text in told]
+    assert len(texts) == 2 and texts[1].startswith(texts[0])
+    assert {fingerprint for fingerprint, _ in told} == {"f1:0001"}
+    assert len(result.answers) == 1
+    assert (result.calls[0].tokens_in, result.calls[0].tokens_out) == (100, 10)
+
+
 @pytest.mark.parametrize("error", [ModelUnavailable("busy"), ModelUnavailable("gone", unreachable=True)])
 async def test_what_may_succeed_later_is_tried_again(error: ModelUnavailable) -> None:
     """A passing fault costs another attempt, and both are recorded; only the good one brings an answer."""
