@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
 
 import polars as pl
 
@@ -20,7 +22,7 @@ class EventFilter:
     """What an event must have; nothing set keeps everything. Times are aware."""
 
     severity: str | None = None  # this one or worse
-    patterns: tuple[str, ...] = ()  # each must be found, in any line of the event
+    patterns: tuple[str, ...] = ()  # one of them must be found, in any line of the event
     since: datetime | None = None
     until: datetime | None = None
 
@@ -33,11 +35,10 @@ class EventFilter:
             asked.append(pl.col("timestamp") >= self.since)
         if self.until is not None:
             asked.append(pl.col("timestamp") <= self.until)
-        for pattern in self.patterns:
+        if self.patterns:
+            found = reduce(or_, (_search(block.lines, pattern) for pattern in self.patterns))
             # Counted up to each line, so that an event's own count is a difference.
-            hits = pl.concat(
-                [pl.Series([0], dtype=pl.UInt32), _search(block.lines, pattern).cum_sum().cast(pl.UInt32)]
-            )
+            hits = pl.concat([pl.Series([0], dtype=pl.UInt32), found.cum_sum().cast(pl.UInt32)])
             behind = pl.lit(hits).gather(pl.col("line_end") - block.first + 1)
             asked.append(behind > pl.lit(hits).gather(pl.col("line_start") - block.first))
         kept = block.events.select(pl.all_horizontal(asked).fill_null(value=False).alias("kept"))["kept"]

@@ -197,7 +197,7 @@ def test_filters_keep_whole_events(blocks: int) -> None:
     assert kept_lines(blocks, severity="info") == [1, 2, 3, 4]
     assert kept_lines(blocks, keywords=["WRITE()"]) == [2, 3]
     assert kept_lines(blocks, keywords=["disk", "write"]) == [2, 3]
-    assert kept_lines(blocks, keywords=["disk", "retry"]) == []
+    assert kept_lines(blocks, keywords=["disk", "retry"]) == [2, 3, 4]
     assert kept_lines(blocks, keywords=[r"disk|retry"]) == []
     assert kept_lines(blocks, keywords=[r"disk|retry"], regex=True) == [2, 3, 4]
     assert kept_lines(blocks, keywords=[r"(?<!no )error"], regex=True) == [2, 3]
