@@ -189,11 +189,17 @@ def _flush(
 
 
 def read_line_blocks(
-    source: Source, facts: ReadFacts, *, max_line_bytes: int = MAX_LINE_BYTES, block_bytes: int = EVENT_BYTES
+    source: Source,
+    facts: ReadFacts,
+    *,
+    max_line_bytes: int = MAX_LINE_BYTES,
+    block_bytes: int = EVENT_BYTES,
+    bytes_done: Callable[[int], None] | None = None,
 ) -> Iterator[pl.Series]:
     """Yield the lines of a source in blocks; invalid bytes are replaced, and told in `facts` at the end."""
     replaced = False
-    for block in read_blocks(source, facts, block_bytes=block_bytes, max_line_bytes=max_line_bytes):
+    blocks = read_blocks(source, facts, block_bytes=block_bytes, max_line_bytes=max_line_bytes)
+    for block in _count(blocks, bytes_done):
         lines, valid = split_lines(block, max_line_bytes, trusted=not replaced)
         replaced = replaced or not valid
         yield lines

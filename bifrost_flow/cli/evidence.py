@@ -109,6 +109,7 @@ def extract(
     """Print the lines of each log that tell why it failed."""
     begin(output, ("jsonl", "text"), lang)
     wanted = choose(severity=severity, keywords=keyword, regex=regex, since=since, until=until)
+    from bifrost_flow.cli.progress import Reading
     from connectors.extraction import extract_evidence
     from connectors.sources import find_sources, remove_spooled
 
@@ -117,18 +118,26 @@ def extract(
     baselines = dict.fromkeys((source.path for source in sources), good) if good else {}
     notes: list[str] = []
     try:
-        for evidence in extract_evidence(
-            sources, budget_tokens=budget_tokens, baselines=baselines, wanted=wanted
-        ):
-            if evidence.file.error and evidence.file.status == "read":
-                notes.append(evidence.file.error)
-            elif evidence.file.error:
-                problems.append(Problem("ingest", evidence.file.path, evidence.file.error))
-            for chunk in evidence.chunks:
-                if output == "jsonl":
-                    print(render_chunk(chunk))
-                else:
-                    print_chunk(chunk)
+        with Reading(sum(source.size for source in sources)) as reading:
+            found = extract_evidence(
+                sources,
+                budget_tokens=budget_tokens,
+                baselines=baselines,
+                wanted=wanted,
+                bytes_done=reading.advance,
+            )
+            for evidence in found:
+                if evidence.file.error and evidence.file.status == "read":
+                    notes.append(evidence.file.error)
+                elif evidence.file.error:
+                    problems.append(Problem("ingest", evidence.file.path, evidence.file.error))
+                if evidence.chunks:
+                    reading.make_way()
+                for chunk in evidence.chunks:
+                    if output == "jsonl":
+                        print(render_chunk(chunk))
+                    else:
+                        print_chunk(chunk)
     finally:
         remove_spooled(sources)
     end(problems, notes)
@@ -162,9 +171,13 @@ def render_events(path: str, events: "pl.DataFrame") -> str:
 
 
 def _read_blocks(
-    paths: Sequence[str], problems: list[Problem], notes: list[str]
+    paths: Sequence[str], problems: list[Problem], notes: list[str], *, silent: bool = False
 ) -> Iterator[tuple[str, "EventBlock"]]:
-    """Yield the events of all logs that `paths` name, with the path of each, and collect what went wrong."""
+    """Yield the events of all logs that `paths` name, with the path of each, and collect what went wrong.
+
+    `silent` if nothing is printed of the events before they are all read.
+    """
+    from bifrost_flow.cli.progress import Reading
     from bifrost_flow.evidence.events import split_events
     from connectors.extraction import read_line_blocks
     from connectors.sources import ReadFacts, find_sources, remove_spooled
@@ -172,11 +185,15 @@ def _read_blocks(
     sources, _, unread = find_sources(paths)
     problems.extend(unread)
     try:
-        for source in sources:
-            facts = ReadFacts()
-            for block in split_events(read_line_blocks(source, facts)):
-                yield source.path, block
-            _judge(source, facts, problems, notes)
+        with Reading(sum(source.size for source in sources)) as reading:
+            for source in sources:
+                facts = ReadFacts()
+                lines = read_line_blocks(source, facts, bytes_done=reading.advance)
+                for block in split_events(lines):
+                    if not silent:
+                        reading.make_way()
+                    yield source.path, block
+                _judge(source, facts, problems, notes)
     finally:
         remove_spooled(sources)
 
@@ -232,7 +249,7 @@ def filter_events(
     problems: list[Problem] = []
     notes: list[str] = []
     counts = EventStats()
-    for path, block in _read_blocks(paths, problems, notes):
+    for path, block in _read_blocks(paths, problems, notes, silent=stats):
         kept = wanted.keeps(block) if wanted else None
         if stats:
             counts.add(block.events if kept is None else block.events.filter(kept))

@@ -4,10 +4,12 @@ import sys
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
@@ -22,6 +24,7 @@ from bifrost_flow.progress import Silent
 from bifrost_flow.render.defuse import make_visible, put_on_one_line
 
 PLAIN_INTERVAL_S = 10.0
+LONG_BYTES = 20_000_000  # below, reading is over before a bar is seen
 WIDE_CELLS = 100  # a terminal from this width on has room for the long bar
 BAR_CELLS, NARROW_BAR_CELLS = 24, 8
 MIN_STAGE_CELLS = 9  # the longest name of a stage that most runs have: later stages don't shift the bars
@@ -119,3 +122,37 @@ def show_progress(*, quiet: bool) -> tuple[Silent, AbstractContextManager[object
         return PlainProgress(), nullcontext()
     live = LiveProgress(console)
     return live, live.bars
+
+
+class Reading:
+    """A bar of the bytes that were read, on standard error; nothing where that is no terminal."""
+
+    def __init__(self, total_bytes: int) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=BAR_CELLS),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            disable=not console.is_terminal or total_bytes < LONG_BYTES,
+        )
+        self._task = self._bar.add_task("", total=total_bytes)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def advance(self, count: int) -> None:
+        """Count `count` more bytes of text; of packed files they are more than those on disk."""
+        self._bar.advance(self._task, count)
+
+    def make_way(self) -> None:
+        """End the bar where what is printed would run through it."""
+        if sys.stdout.isatty():
+            self._bar.stop()
