@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bifrost_flow.errors import ModelRefused
 from bifrost_flow.evidence.redact import VERSION as REDACTION_VERSION
 from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.prompts import Prompt
@@ -12,7 +11,7 @@ from bifrost_flow.records import CachedAnswer, Call, Group
 from connectors.journal import Journal
 from connectors.models.fanout import Circuit, FanOut, RetryPolicy, answer_questions
 from connectors.models.protocol import Provider
-from connectors.models.questions import GroupAnswer, Question, plan, read_cached
+from connectors.models.questions import GroupAnswer, Question, plan, read_cached, read_first
 from connectors.warehouse import Warehouse
 from tasks.stage import stage
 
@@ -49,18 +48,17 @@ def look_up(
 ) -> CachePlan:
     """Return which of `groups` the cache answers, in one join; without a warehouse, none."""
     questions = plan(groups, provider, prompt, language, redaction_version=REDACTION_VERSION)
-    cached = warehouse.find_answers([question.cache_key for question in questions]) if warehouse else {}
+    if warehouse is None or not questions:
+        return CachePlan((), tuple(questions))
+    wanted = [(question.cache_key, question.fingerprint) for question in questions]
+    cached = warehouse.find_candidates(questions[0].identity, wanted)
     answered, misses = [], []
-    for question in questions:
-        found = cached.get(question.cache_key)
-        try:
-            if found is None:
-                misses.append(question)
-            else:
-                answered.append(read_cached(question, found))
-        except ModelRefused:
-            # What is kept is no answer to this question (a hand in the file, say): ask again.
+    for question, keys in zip(questions, wanted, strict=True):
+        found = read_first(question, cached.pop(keys, ()))
+        if found is None:
             misses.append(question)
+        else:
+            answered.append(found)
     return CachePlan(tuple(answered), tuple(misses))
 
 

@@ -17,6 +17,7 @@ from bifrost_flow.excerpt import show_text
 from bifrost_flow.language import t
 from bifrost_flow.prompts import Prompt
 from bifrost_flow.records import CachedAnswer, Call, Group, Problem
+from bifrost_flow.resighting import describe_sighting
 from connectors.models.circuit import Circuit, RetryPolicy
 from connectors.models.protocol import ModelReply, ModelRequest, Provider
 from connectors.models.questions import GroupAnswer, Question, build_finding, plan, read_cached
@@ -173,6 +174,9 @@ class _Batch:
             tokens_in=reply.tokens_in,
             tokens_out=reply.tokens_out,
             created_at=datetime.now(UTC),
+            identity=question.identity,
+            fingerprint=question.fingerprint,
+            sighting=describe_sighting(answer, question.chunk) if question.identity else "",
         )
 
     def _give_up(self, question: Question, attempts: int, error: ModelError) -> None:
