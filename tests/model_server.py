@@ -82,6 +82,7 @@ class ModelServer:
         self.chats: list[Payload] = []  # bodies of all chat calls, in order of arrival
         self.paths: list[str] = []  # "METHOD /path" of all requests
         self.heads: list[str] = []  # request line and headers of all requests
+        self.tokens = 0  # billed so far, in and out
         self.in_flight = 0
         self.most_in_flight = 0
         self.port = port
@@ -218,7 +219,9 @@ class ModelServer:
         prompt = "".join(message["content"] for message in payload["messages"])
         read = len(prompt.encode()) // 4 if num_ctx is None else min(len(prompt.encode()) // 4, num_ctx)
         count = read if fault.prompt_eval_count is None else fault.prompt_eval_count
-        return content, count, len(content.encode()) // 4
+        written = len(content.encode()) // 4
+        self.tokens += count + written
+        return content, count, written
 
     async def _reply_as_openai(self, payload: Payload, fault: Fault, writer: asyncio.StreamWriter) -> bool:
         content, read, written = self.compose(payload, fault)

@@ -94,10 +94,15 @@ class BedrockProvider:
         response = await self._call(self._client.converse, request)
         usage = response.get("usage") or {}
         tokens_in, tokens_out = usage.get("inputTokens", 0), usage.get("outputTokens", 0)
-        self._check_end(response.get("stopReason"), tokens_out)
-        text = _read_text(response)
-        if not text.strip():
-            raise ModelRefused(t("model.answer_empty", server=self._server))
+        try:
+            self._check_end(response.get("stopReason"), tokens_out)
+            text = _read_text(response)
+            if not text.strip():
+                raise ModelRefused(t("model.answer_empty", server=self._server))
+        except ModelRefused as error:
+            # It was paid for all the same.
+            error.tokens_in, error.tokens_out = tokens_in, tokens_out
+            raise
         return ModelReply(text, tokens_in, tokens_out)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[str]:
@@ -148,7 +153,7 @@ class BedrockProvider:
                         return response
         except TimeoutError as error:
             raise ModelUnavailable(
-                t("model.timed_out", server=self._server, setting="bedrock.timeout")
+                t("model.timed_out", server=self._server, setting="bedrock.timeout"), may_have_cost=True
             ) from error
 
     def _adapt(self, form: _Form, error: Exception) -> _Form:

@@ -110,7 +110,9 @@ async def translate_errors(
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError as error:
-        raise ModelUnavailable(t("model.timed_out", server=server, setting=setting)) from error
+        raise ModelUnavailable(
+            t("model.timed_out", server=server, setting=setting), may_have_cost=True
+        ) from error
     except httpx.TransportError as error:
         raise _translate(server, error, setting) from error
 
@@ -123,10 +125,11 @@ def _translate(server: str, error: httpx.TransportError, setting: str) -> ModelU
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             return ModelUnavailable(t("model.no_answer", server=server), unreachable=True)
         case TimeoutError():
-            return ModelUnavailable(t("model.timed_out", server=server, setting=setting))
+            return ModelUnavailable(t("model.timed_out", server=server, setting=setting), may_have_cost=True)
         case aiohttp.ServerDisconnectedError():
-            return ModelUnavailable(t("model.closed", server=server))
-    return ModelUnavailable(t("model.broke_off", server=server, detail=shorten(str(error))))
+            return ModelUnavailable(t("model.closed", server=server), may_have_cost=True)
+    message = t("model.broke_off", server=server, detail=shorten(str(error)))
+    return ModelUnavailable(message, may_have_cost=True)
 
 
 def check_status(server: str, response: httpx.Response, body: bytes) -> None:

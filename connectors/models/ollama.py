@@ -179,13 +179,15 @@ def _was_cut(request: ModelRequest, value: dict[str, Any], num_ctx: int) -> bool
 
 def _check_end(value: dict[str, Any], server: str) -> None:
     if value.get("done_reason") == "length":
-        written = _get_count(value, "eval_count")
-        raise ModelRefused(t("model.answer_cut", server=server, tokens=written))
+        read, written = _get_count(value, "prompt_eval_count"), _get_count(value, "eval_count")
+        message = t("model.answer_cut", server=server, tokens=written)
+        raise ModelRefused(message, tokens_in=read, tokens_out=written)
 
 
 def _read_reply(value: dict[str, Any], server: str) -> ModelReply:
     _check_end(value, server)
     text = _get_content(value)
+    read, written = _get_count(value, "prompt_eval_count"), _get_count(value, "eval_count")
     if not text.strip():
-        raise ModelRefused(t("model.answer_empty", server=server))
-    return ModelReply(text, _get_count(value, "prompt_eval_count"), _get_count(value, "eval_count"))
+        raise ModelRefused(t("model.answer_empty", server=server), tokens_in=read, tokens_out=written)
+    return ModelReply(text, read, written)

@@ -237,11 +237,16 @@ class OpenAIProvider:
         if reads_too_little(request, tokens_in):
             raise cut_error(tokens_in, server=self._server)
         message = _get_object(choice, "message")
-        self._check_refusal(message)
-        self._check_end(choice.get("finish_reason"), tokens_out)
-        text = message.get("content")
-        if not isinstance(text, str) or not text.strip():
-            raise ModelRefused(t("model.answer_empty", server=self._server))
+        try:
+            self._check_refusal(message)
+            self._check_end(choice.get("finish_reason"), tokens_out)
+            text = message.get("content")
+            if not isinstance(text, str) or not text.strip():
+                raise ModelRefused(t("model.answer_empty", server=self._server))
+        except ModelRefused as error:
+            # It was paid for all the same.
+            error.tokens_in, error.tokens_out = tokens_in, tokens_out
+            raise
         return ModelReply(text, tokens_in, tokens_out)
 
     def _check_refusal(self, message: dict[str, Any]) -> None:
