@@ -23,6 +23,8 @@ from connectors.models.http import (
     check_status,
     encodable,
     hide_password,
+    iterate_lines,
+    post_json,
     read_error,
     shorten,
     translate_errors,
@@ -107,12 +109,12 @@ class OpenAIProvider:
         async with translate_errors(self._server, self._timeout_s, setting="openai.timeout"):
             while True:
                 body = self._build_body(request, form, room, stream=False)
-                response = await self._clients.open().post(_PATH, json=body)
+                response, content = await post_json(self._clients.open(), _PATH, body, server=self._server)
                 if response.status_code == httpx.codes.OK:
                     break
-                form = self._adapt(form, response, response.content)
+                form = self._adapt(form, response, content)
         self._form = form
-        return self._read_reply(request, self._parse(response.content))
+        return self._read_reply(request, self._parse(content))
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[str]:
         """Yield the answer's text as it is written. A dropped stream raises, whatever came before."""
@@ -215,7 +217,10 @@ class OpenAIProvider:
             yield self._read_reply(request, self._parse(await response.aread())).text
             return
         reason = ""
-        async for line in response.aiter_lines():
+        lines = iterate_lines(
+            response, server=self._server, timeout_s=self._timeout_s, setting="openai.timeout"
+        )
+        async for line in lines:
             field, _, data = line.partition(":")
             if field == "error":
                 data = json.dumps({"error": data.strip()})
