@@ -20,7 +20,7 @@ from bifrost_flow.resighting import describe_sighting
 from connectors.models.circuit import Circuit, RetryPolicy
 from connectors.models.limits import Budget, Rates, Reservation
 from connectors.models.protocol import ModelReply, ModelRequest, Provider
-from connectors.models.questions import GroupAnswer, Question, build_finding, plan, read_cached
+from connectors.models.questions import GroupAnswer, Question, build_finding, join_answer, plan, read_cached
 from connectors.models.repair import UnusableReply, read_reply, repair_request
 
 __all__ = [
@@ -156,10 +156,10 @@ class _Batch:
         taken = await self._rates.take(question.tokens_estimate + reservation.tokens_out)
         await self._circuit.wait()
         started_at, clock = datetime.now(UTC), time.perf_counter()
-        reply, cached, error = ModelReply("", 0, 0), None, None
+        reply, answer, error = ModelReply("", 0, 0), None, None
         try:
             reply = await self._provider.complete(replace(request, max_output_tokens=reservation.tokens_out))
-            cached = self._make_cached(question, reply, read_reply(reply, question.n_lines))
+            answer = read_reply(reply, question.n_lines)
             self._circuit.record_success()
         except ModelError as caught:
             error = caught
@@ -170,7 +170,7 @@ class _Batch:
         if known:
             self._rates.tokens.correct(taken, reply.tokens_in + reply.tokens_out)
         latency_ms = (time.perf_counter() - clock) * 1000
-        self._hand_over(question, attempt, reply, cached, error, latency_ms, started_at)
+        self._hand_over(question, attempt, reply, answer, error, latency_ms, started_at)
         return error
 
     def _hand_over(
@@ -178,7 +178,7 @@ class _Batch:
         question: Question,
         attempt: int,
         reply: ModelReply,
-        cached: CachedAnswer | None,
+        answer: Answer | None,
         error: ModelError | None,
         latency_ms: float,
         started_at: datetime,
@@ -197,11 +197,12 @@ class _Batch:
             cost_usd=self._budget.price(reply.tokens_in, reply.tokens_out),
             started_at=started_at,
         )
+        kept = self._make_cached(question, reply, answer) if answer else None
         self.calls.append(call)
         if self._on_call:
-            self._on_call(cached, call)
-        if cached:
-            self.answers.append(replace(read_cached(question, cached), cached=False))
+            self._on_call(kept, call)
+        if answer and kept:
+            self.answers.append(join_answer(question, answer, kept, cached=False))
 
     def _make_cached(self, question: Question, reply: ModelReply, answer: Answer) -> CachedAnswer:
         return CachedAnswer(

@@ -141,16 +141,23 @@ def read_cached(question: Question, cached: CachedAnswer) -> GroupAnswer:
             raise ModelRefused(t("model.not_carried_over"))
     else:
         answer = parse_answer(cached.response, question.n_lines)
+    return join_answer(question, answer, cached, cached=True, carried_over=carried_over)
+
+
+def join_answer(
+    question: Question, answer: Answer, kept: CachedAnswer, *, cached: bool, carried_over: bool = False
+) -> GroupAnswer:
+    """Return `answer` with the question that it belongs to, and with what it cost."""
     return GroupAnswer(
         question=question,
         answer=answer,
-        provider=cached.provider,
-        model=cached.model,
-        prompt_version=cached.prompt_version,
-        cached=True,
+        provider=kept.provider,
+        model=kept.model,
+        prompt_version=kept.prompt_version,
+        cached=cached,
         carried_over=carried_over,
-        tokens_in=cached.tokens_in,
-        tokens_out=cached.tokens_out,
+        tokens_in=kept.tokens_in,
+        tokens_out=kept.tokens_out,
     )
 
 
