@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 STAMP := $(VENV)/.installed
+LABELLED := $(or $(DATA),tests/data)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format docs bench eval e2e-ollama lock clean
@@ -41,11 +42,11 @@ format: install ## rewrite the sources in the house format
 docs: install ## renew docs/reference.md from the code
 	$(BIN)/python docs/generate_reference.py
 
-bench: install ## measure; prints ratios within one run
-	$(BIN)/python -m tests.bench
+bench: install ## measure speed and size against their bars, in ratios within one run: make bench BENCH="read memory --mb 10000"
+	@$(BIN)/python -m tests.bench $(BENCH)
 
 eval: install ## score the extractor on the labelled logs that ship here, or on a folder: make eval DATA=…
-	@$(BIN)/bifrost-flow evaluate $(or $(DATA),tests/data) --misses
+	@$(BIN)/bifrost-flow evaluate $(LABELLED) --budget 500,1000,2000,4000 --misses $(if $(wildcard $(LABELLED)/event_labels.jsonl),--events)
 
 e2e-ollama: install ## install a real Ollama with a small model, and run the tests that ask it
 	@.ci/e2e-ollama

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bifrost_flow.evaluation_events import EventScores
 from bifrost_flow.records import Chunk, FileEvidence, Finding, Group
 
 ALL, CORE = "ALL", "CORE"  # headlines: every log; those labelled by people or tests, and not cut beforehand
@@ -158,6 +159,7 @@ class Evaluation:
     folder: str
     logs: int
     budgets: tuple[BudgetResult, ...]
+    events: EventScores | None = None  # None: not asked for
     provider: str | None = None  # None: no model was asked
     model: str | None = None
     prompt: str | None = None

@@ -1,7 +1,11 @@
 """How far a run is: told by the stages, shown by whoever listens (the command line, a log, nobody)."""
 
 import threading
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bifrost_flow.draft import Draft
+    from bifrost_flow.records import Finding
 
 
 class Progress(Protocol):
@@ -19,6 +23,12 @@ class Progress(Protocol):
     def tell(self, message: str) -> None:
         """Say something that a person should know now, such as which provider was taken."""
 
+    def show_draft(self, draft: "Draft") -> None:
+        """An answer is being written; this is what there is of it."""
+
+    def show_finding(self, finding: "Finding") -> None:
+        """An answer is complete and checked; its status is not known yet."""
+
 
 class Silent:
     """Progress that nobody watches."""
@@ -33,6 +43,12 @@ class Silent:
         pass
 
     def tell(self, message: str) -> None:
+        pass
+
+    def show_draft(self, draft: "Draft") -> None:
+        pass
+
+    def show_finding(self, finding: "Finding") -> None:
         pass
 
 

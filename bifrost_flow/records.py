@@ -9,6 +9,10 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bifrost_flow.evidence.baseline import Baseline
 
 SEVERITIES = ("trace", "debug", "info", "warning", "error", "critical")
 
@@ -109,6 +113,8 @@ class FileEvidence:
 
     file: LogFile
     chunks: tuple[Chunk, ...]  # best first
+    compared: bool = False  # with what passing runs of the job say
+    learnt: "Baseline | None" = None  # what the job says, where it passed and that was asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def assign_statuses(
     because a budget ran out or the model failed. A resolved finding is as last told, with no occurrences and
     no files.
     """
-    present = tuple(_compare(finding, history.get(finding.fingerprint)) for finding in findings)
+    present = tuple(compare(finding, history.get(finding.fingerprint)) for finding in findings)
     locations = {file.path: name_location(file.path, file.job) for file in files}
     shown: dict[str, set[str]] = {}
     for fingerprint, paths in seen.items():
@@ -95,7 +95,8 @@ def assign_statuses(
     return (*present, *sorted(resolved, key=lambda finding: finding.fingerprint))
 
 
-def _compare(finding: Finding, past: PastFinding | None) -> Finding:
+def compare(finding: Finding, past: PastFinding | None) -> Finding:
+    """Return `finding` with `status` and `first_seen` as what is known of its fingerprint has them."""
     if past is None:
         return replace(finding, status="new")
     status = "recurring" if past.latest is not None else "regressed"

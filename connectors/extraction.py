@@ -1,17 +1,33 @@
 """Read sources and hand their text to the evidence stage, file by file."""
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from itertools import islice
 
+import polars as pl
+
+from bifrost_flow.evidence.baseline import Baseline, Comparison
+from bifrost_flow.evidence.filtering import EventFilter, blank_dropped_lines
 from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files, split_lines
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence, LogFile
-from connectors.sources import MAX_LINE_BYTES, ReadFacts, Source, read_blocks
+from connectors.extraction_pool import ExtractionPool
+from connectors.sources import BLOCK_BYTES, MAX_LINE_BYTES, ReadFacts, Source, read_blocks
 
 # Files up to this size share their frames; a batch holds about this much at once.
 SMALL_BYTES = 1 << 20
-BATCH_BYTES = 8 << 20
-BATCH_FILES = 500
+BATCH_BYTES = 4 << 20
+BATCH_FILES = 250
+# Events are told apart in blocks of this size: frames of them take several times as much.
+EVENT_BYTES = 4 << 20
+# From this many batches of small files on, they are worth processes of their own.
+POOL_BATCHES = 4
+# Each takes some 200 MB, whatever a container may allow.
+MAX_PROCESSES = 4
+_ALONE = Comparison()
 
 
 def extract_evidence(
@@ -20,50 +36,130 @@ def extract_evidence(
     budget_tokens: int,
     max_line_bytes: int = MAX_LINE_BYTES,
     bytes_done: Callable[[int], None] | None = None,
-) -> Iterator[FileEvidence]:
+    baselines: Mapping[str, Baseline] | None = None,
+    learn: bool = False,
+    wanted: EventFilter | None = None,
+) -> Generator[FileEvidence, None, None]:
     """Yield the evidence of each source, in order; one that can't be read gives a row with its status and
     no chunks.
 
-    `bytes_done` is called with the number of bytes of text read since the last call.
+    `bytes_done` is called with the number of bytes of text read since the last call. `baselines` holds, by
+    path, what passing runs of a source's job say; with `learn`, what the jobs say that passed comes along.
+    With `wanted`, only lines of events that it keeps count, and nothing is learnt from what is left; line
+    numbers stay those of the file.
     """
-    small: list[Source] = []
+    compared = Comparison(baselines or {}, learn and wanted is None, wanted)
+    batches = split_batches(sources)
+    processes = min(_count_cpus(), MAX_PROCESSES)
+    if processes > 1 and sum(len(batch) > 1 for batch in batches) >= POOL_BATCHES:
+        with ExtractionPool(processes, budget_tokens, max_line_bytes) as pool:
+            yield from _extract_pooled(batches, pool, budget_tokens, max_line_bytes, bytes_done, compared)
+        return
+    for batch in batches:
+        yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done, compared)
+
+
+def _count_cpus() -> int:
+    """Return how many processors this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def split_batches(sources: Sequence[Source]) -> list[list[Source]]:
+    """Return `sources` in order: small ones together, each large one by itself."""
+    batches: list[list[Source]] = []
+    size = BATCH_BYTES
     for source in sources:
-        if source.size <= SMALL_BYTES:
-            small.append(source)
-            if sum(held.size for held in small) >= BATCH_BYTES or len(small) >= BATCH_FILES:
-                yield from _extract_small(small, budget_tokens, max_line_bytes, bytes_done)
-                small = []
+        if source.size > SMALL_BYTES or size >= BATCH_BYTES or len(batches[-1]) >= BATCH_FILES:
+            batches.append([])
+            size = 0
+        batches[-1].append(source)
+        size = BATCH_BYTES if source.size > SMALL_BYTES else size + source.size
+    return batches
+
+
+def extract_batch(
+    batch: list[Source],
+    budget_tokens: int,
+    max_line_bytes: int,
+    bytes_done: Callable[[int], None] | None = None,
+    compared: Comparison = _ALONE,
+) -> Iterator[FileEvidence]:
+    """Yield the evidence of one of `split_batches`' batches."""
+    if batch[0].size > SMALL_BYTES:
+        yield _extract_one(batch[0], budget_tokens, max_line_bytes, bytes_done, compared)
+    else:
+        yield from _extract_small(batch, budget_tokens, max_line_bytes, bytes_done, compared)
+
+
+def _extract_pooled(
+    batches: list[list[Source]],
+    pool: ExtractionPool,
+    budget_tokens: int,
+    max_line_bytes: int,
+    bytes_done: Callable[[int], None] | None,
+    compared: Comparison,
+) -> Iterator[FileEvidence]:
+    """Yield what `extract_batch` would, small files read by other processes meanwhile."""
+
+    def submit(batch: list[Source]) -> Future[list[FileEvidence] | None]:
+        return pool.submit(batch, compared.narrow(source.path for source in batch))
+
+    ahead = iter([batch for batch in batches if batch[0].size <= SMALL_BYTES])
+    waiting = deque(submit(batch) for batch in islice(ahead, 2 * pool.processes))
+    for batch in batches:
+        if batch[0].size > SMALL_BYTES:
+            yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done, compared)
             continue
-        yield from _extract_small(small, budget_tokens, max_line_bytes, bytes_done)
-        small = []
-        yield _extract_one(source, budget_tokens, max_line_bytes, bytes_done)
-    yield from _extract_small(small, budget_tokens, max_line_bytes, bytes_done)
+        done = waiting.popleft().result()
+        if (following := next(ahead, None)) is not None:
+            waiting.append(submit(following))
+        # A process that was lost (out of memory, say) leaves its batch to us.
+        for evidence in done or extract_batch(batch, budget_tokens, max_line_bytes, compared=compared):
+            if bytes_done is not None:
+                bytes_done(evidence.file.bytes)
+            yield evidence
 
 
 def _extract_one(
-    source: Source, budget_tokens: int, max_line_bytes: int, bytes_done: Callable[[int], None] | None
+    source: Source,
+    budget_tokens: int,
+    max_line_bytes: int,
+    bytes_done: Callable[[int], None] | None,
+    compared: Comparison,
 ) -> FileEvidence:
     facts = ReadFacts()
-    blocks = _count(read_blocks(source, facts, max_line_bytes=max_line_bytes), bytes_done)
-    said, chunks = scan_file(blocks, source.path, budget_tokens=budget_tokens, max_line_bytes=max_line_bytes)
-    return FileEvidence(describe_file(source, facts, said), tuple(chunks))
+    blocks = _count(_read(source, facts, max_line_bytes, compared.wanted), bytes_done)
+    baseline = compared.baselines.get(source.path)
+    said, chunks = scan_file(
+        blocks,
+        source.path,
+        budget_tokens=budget_tokens,
+        max_line_bytes=max_line_bytes,
+        baseline=baseline,
+        learn=compared.learn,
+    )
+    return FileEvidence(describe_file(source, facts, said), tuple(chunks), baseline is not None, said.learnt)
 
 
 def _extract_small(
-    sources: list[Source], budget_tokens: int, max_line_bytes: int, bytes_done: Callable[[int], None] | None
+    sources: list[Source],
+    budget_tokens: int,
+    max_line_bytes: int,
+    bytes_done: Callable[[int], None] | None,
+    compared: Comparison,
 ) -> Iterator[FileEvidence]:
     read: list[tuple[Source, ReadFacts, bytes]] = []
     for source in sources:
         facts = ReadFacts()
-        blocks = list(islice(read_blocks(source, facts, max_line_bytes=max_line_bytes), 2))
+        blocks = list(islice(_read(source, facts, max_line_bytes, compared.wanted), 2))
         if len(blocks) > 1:
             # Small on disk and large unpacked: it is read again, block by block.
-            yield from _flush(read, budget_tokens, max_line_bytes, bytes_done)
+            yield from _flush(read, budget_tokens, max_line_bytes, bytes_done, compared)
             read = []
-            yield _extract_one(source, budget_tokens, max_line_bytes, bytes_done)
+            yield _extract_one(source, budget_tokens, max_line_bytes, bytes_done, compared)
         else:
             read.append((source, facts, blocks[0] if blocks else b""))
-    yield from _flush(read, budget_tokens, max_line_bytes, bytes_done)
+    yield from _flush(read, budget_tokens, max_line_bytes, bytes_done, compared)
 
 
 def _flush(
@@ -71,22 +167,49 @@ def _flush(
     budget_tokens: int,
     max_line_bytes: int,
     bytes_done: Callable[[int], None] | None,
+    compared: Comparison,
 ) -> Iterator[FileEvidence]:
     if not read:
         return
     texts = [(source.path, text) for source, _, text in read]
-    scanned = scan_small_files(texts, budget_tokens=budget_tokens, max_line_bytes=max_line_bytes)
-    for (source, facts, text), (said, chunks) in zip(read, scanned, strict=True):
+    baselines = [compared.baselines.get(path) for path, _ in texts]
+    scanned = scan_small_files(
+        texts,
+        budget_tokens=budget_tokens,
+        max_line_bytes=max_line_bytes,
+        baselines=baselines,
+        learn=compared.learn,
+    )
+    for (source, facts, text), baseline, (said, chunks) in zip(read, baselines, scanned, strict=True):
         if bytes_done is not None:
             bytes_done(len(text))
-        yield FileEvidence(describe_file(source, facts, said), tuple(chunks))
+        yield FileEvidence(
+            describe_file(source, facts, said), tuple(chunks), baseline is not None, said.learnt
+        )
 
 
-def read_lines(source: Source, facts: ReadFacts, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[str]:
-    """Yield the lines of a source, whole blocks in memory at a time."""
-    for block in read_blocks(source, facts, max_line_bytes=max_line_bytes):
-        lines, _ = split_lines(block, max_line_bytes)
-        yield from lines
+def read_line_blocks(
+    source: Source, facts: ReadFacts, *, max_line_bytes: int = MAX_LINE_BYTES, block_bytes: int = EVENT_BYTES
+) -> Iterator[pl.Series]:
+    """Yield the lines of a source in blocks; invalid bytes are replaced, and told in `facts` at the end."""
+    replaced = False
+    for block in read_blocks(source, facts, block_bytes=block_bytes, max_line_bytes=max_line_bytes):
+        lines, valid = split_lines(block, max_line_bytes, trusted=not replaced)
+        replaced = replaced or not valid
+        yield lines
+    if replaced and not facts.error:
+        facts.error = t("source.invalid_utf8", path=source.path)
+        facts.encoding = f"{facts.encoding} (invalid bytes replaced)"
+
+
+def _read(
+    source: Source, facts: ReadFacts, max_line_bytes: int, wanted: EventFilter | None
+) -> Iterator[bytes]:
+    """Yield the text of a source; the lines of events that are not `wanted` are empty."""
+    if wanted is None:
+        return read_blocks(source, facts, max_line_bytes=max_line_bytes)
+    lines = read_line_blocks(source, facts, max_line_bytes=max_line_bytes, block_bytes=BLOCK_BYTES)
+    return blank_dropped_lines(lines, wanted)
 
 
 def _count(blocks: Iterator[bytes], bytes_done: Callable[[int], None] | None) -> Iterator[bytes]:

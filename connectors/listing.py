@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from bifrost_flow.language import t
-from connectors.lognames import OTHER_FOLDERS, judge_name
+from connectors.lognames import OBJECT_SUFFIXES, OTHER_FOLDERS, holds_events, judge_name
 from connectors.members import Member
 from connectors.reading import BROKEN_ERRORS, MAX_EXPANDED_BYTES, MAX_RATIO, is_binary
 
@@ -86,6 +87,9 @@ def _looks_like_log(name: str, read_head: Callable[[], bytes]) -> bool:
     if judged is not None:
         return judged
     try:
-        return not is_binary(read_head())
+        head = read_head()
     except BROKEN_ERRORS:
         return True  # reported when its turn comes
+    return not is_binary(head) and (
+        PurePath(name).suffix.lower() not in OBJECT_SUFFIXES or holds_events(head)
+    )

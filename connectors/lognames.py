@@ -1,5 +1,6 @@
 """Tell by its name whether a file is a log."""
 
+import re
 from pathlib import PurePath
 
 LOG_SUFFIXES = frozenset(
@@ -17,9 +18,6 @@ OTHER_SUFFIXES = frozenset(
         ".wal",
         ".csv",
         ".tsv",
-        ".json",
-        ".jsonl",
-        ".ndjson",
         ".yaml",
         ".yml",
         ".toml",
@@ -73,6 +71,8 @@ OTHER_SUFFIXES = frozenset(
         ".sarif",
     ]
 )
+# Data as a rule, logs where each line is an object that tells of an event.
+OBJECT_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
 OTHER_FOLDERS = frozenset({"LICENSES", "node_modules", "__pycache__"})
 PLAIN_NAMES = frozenset({"LICENSE", "MAKEFILE", "DOCKERFILE", "README", "NOTICE"})
 
@@ -92,3 +92,20 @@ def judge_name(path: str) -> bool | None:
     if suffix in LOG_SUFFIXES:
         return suffix != "" or name.name.upper() not in PLAIN_NAMES
     return None
+
+
+# What data hardly has in each row, and what logs always have.
+_DATED = re.compile(
+    r"\"(?:[@_]*(?:realtime_)?time(?:_?stamp)?|ts|datetime|date|asctime|@t)\"\s*:", re.IGNORECASE
+)
+
+
+def holds_events(head: bytes) -> bool:
+    """Tell whether the first bytes of a file are lines of JSON that tell what a program said, and when."""
+    from bifrost_flow.evidence.unwrap import unwrap_line  # with Polars, which nothing else here needs
+
+    lines = [line for line in head.decode("utf-8", "replace").split("\n") if line.strip()][:4]
+    # The last may be cut off.
+    whole = lines[:-1] if len(lines) > 1 else lines
+    told = [_DATED.search(line) is not None and unwrap_line(line) != line for line in whole]
+    return bool(told) and all(told)

@@ -11,6 +11,9 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
+import re
+import stat
 import struct
 import tarfile
 import zipfile
@@ -48,6 +51,9 @@ BROKEN_ERRORS = (
 )
 
 
+_PADDING = re.compile(rb"\x00{64,}")
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A log that can be read: `path` is what a person sees, `location` where the bytes are."""
@@ -76,9 +82,14 @@ def is_binary(head: bytes) -> bool:
         return False
     if guess_utf16(head):
         return False
+    # A machine that loses power leaves the end of its logs as zeros; a stray one or two don't count either.
+    text = _PADDING.sub(b"", head)
+    if not text:
+        return True
+    head = text
     zeros = head.count(0)
     junk = sum(head.count(byte) for byte in (*range(1, 7), *range(14, 27), *range(28, 32)))
-    return zeros > len(head) // 500 or junk > len(head) // 20
+    return zeros > max(2, len(head) // 500) or junk > len(head) // 20
 
 
 def guess_utf16(head: bytes) -> str | None:
@@ -95,32 +106,39 @@ def guess_utf16(head: bytes) -> str | None:
 
 
 class _HashingReader:
-    """A file opened for reading whose bytes are hashed and counted as they pass."""
+    """A file opened for reading whose bytes are hashed and counted as they pass; it ends at `limit` bytes."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, limit: int | None = None) -> None:
         self._stream = stream
+        self._limit = limit
         self._hash = hashlib.sha256()
         self.count = 0
         self.crc = 0  # of what `read1` handed over
 
     def read(self, size: int = -1) -> bytes:
-        block = self._stream.read(size)
+        block = self._stream.read(self._cap(size))
         self._hash.update(block)
         self.count += len(block)
         return block
 
     def read1(self, size: int = -1) -> bytes:
-        block = cast("io.BufferedReader", self._stream).read1(size)
+        block = cast("io.BufferedReader", self._stream).read1(self._cap(size))
         self._hash.update(block)
         self.count += len(block)
         self.crc = zlib.crc32(block, self.crc)
         return block
 
     def readline(self, size: int = -1) -> bytes:
-        line = self._stream.readline(size)
+        line = self._stream.readline(self._cap(size))
         self._hash.update(line)
         self.count += len(line)
         return line
+
+    def _cap(self, size: int) -> int:
+        if self._limit is None:
+            return size
+        left = max(0, self._limit - self.count)
+        return left if size < 0 else min(size, left)
 
     def readable(self) -> bool:
         return True
@@ -182,7 +200,11 @@ def read_blocks(
         return
     with raw:
         head = raw.peek(SNIFF_BYTES)[:SNIFF_BYTES]
-        hashing = _HashingReader(cast("BinaryIO", raw))
+        # A log that is written to faster than it is read would never end: what was there at first is read.
+        status = os.fstat(raw.fileno())
+        hashing = _HashingReader(
+            cast("BinaryIO", raw), status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
+        )
         facts.format = next((name for magic, name in MAGIC if head.startswith(magic)), "plain")
         stream = cast("IO[bytes]", hashing)
         if facts.format != "plain":

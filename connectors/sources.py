@@ -5,6 +5,7 @@ end."""
 
 import glob
 import os
+import select
 import stat
 import sys
 import tempfile
@@ -14,12 +15,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bifrost_flow.language import t
+from bifrost_flow.progress import stop_requested
 from bifrost_flow.records import LogFile, Problem
 from connectors.archives import find_members, is_archive
-from connectors.lognames import OTHER_FOLDERS, judge_name
-from connectors.reading import MAX_LINE_BYTES, SNIFF_BYTES, ReadFacts, Source, is_binary, read_blocks
+from connectors.lognames import OBJECT_SUFFIXES, OTHER_FOLDERS, holds_events, judge_name
+from connectors.reading import (
+    BLOCK_BYTES,
+    MAX_LINE_BYTES,
+    SNIFF_BYTES,
+    ReadFacts,
+    Source,
+    is_binary,
+    read_blocks,
+)
 
 __all__ = [
+    "BLOCK_BYTES",
     "MAX_LINE_BYTES",
     "ReadFacts",
     "Source",
@@ -30,6 +41,8 @@ __all__ = [
 ]
 
 STDIN_NAMES = ("-",)
+_SPOOL_BYTES = 1 << 20
+_STOP_POLL_S = 0.1
 
 WAREHOUSE_MARKER = "bifrost.duckdb"
 
@@ -82,9 +95,22 @@ def _spool_stdin(found: _Found, stdin: BinaryIO | None) -> None:
     source = stdin if stdin is not None else sys.stdin.buffer
     handle, name = tempfile.mkstemp(prefix="bifrost-stdin-", suffix=".log")
     with os.fdopen(handle, "wb") as spool:
-        while block := source.read(1 << 20):
+        while block := _read_block(source):
             spool.write(block)
     found.sources.append(Source("-", Path(name), Path(name).stat().st_size))
+
+
+def _read_block(source: BinaryIO) -> bytes:
+    """Return what comes next, nothing at its end; nothing either once the run is asked to stop while it
+    waits."""
+    try:
+        handle = source.fileno()
+    except OSError:  # in memory
+        return source.read(_SPOOL_BYTES)
+    while not select.select([handle], [], [], _STOP_POLL_S)[0]:
+        if stop_requested():
+            return b""
+    return os.read(handle, _SPOOL_BYTES)
 
 
 def remove_spooled(sources: Sequence[Source]) -> None:
@@ -103,7 +129,7 @@ def _add_glob(found: _Found, target: str, max_bytes: int | None) -> None:
             # `logs/**` names folders too; what they hold is matched by itself.
             if "**" not in target:
                 _add_folder(found, match, max_bytes)
-        else:
+        elif not _is_special(match):
             _add_path(found, match, max_bytes)
 
 
@@ -117,6 +143,9 @@ def _add_path(found: _Found, target: str, max_bytes: int | None) -> None:
         return
     if stat.S_ISDIR(mode):
         _add_folder(found, target, max_bytes)
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+        found.report(target, "unreadable", t("source.unreadable", path=target, reason=t("source.no_file")))
         return
     before = len(found.sources) + len(found.problems)
     known = os.path.realpath(target) in found.seen
@@ -142,8 +171,7 @@ def _add_folder(found: _Found, folder: str, max_bytes: int | None) -> None:
         folders[:] = sorted(name for name in folders if _is_searched(os.path.join(root, name)))
         for name in sorted(names):
             path = os.path.join(root, name)
-            # A pipe among the files would be waited for without end; named on its own it is read.
-            if name.startswith(".") or (os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)):
+            if name.startswith(".") or _is_special(path):
                 continue
             if is_archive(path) or _looks_like_log(path):
                 _add_file(found, path, max_bytes)
@@ -154,6 +182,12 @@ def _add_folder(found: _Found, folder: str, max_bytes: int | None) -> None:
 def show_path(path: str) -> str:
     """Return `path` as text for people and tables: bytes of a name that are no UTF-8 are spelled out."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _is_special(path: str) -> bool:
+    """Tell whether something that a search has found is no file: a pipe would be waited for without end, a
+    device has none. A pipe that is named on its own is read."""
+    return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)
 
 
 def _is_searched(folder: str) -> bool:
@@ -174,14 +208,12 @@ def _looks_like_log(path: str) -> bool:
             head = stream.read(SNIFF_BYTES)
     except OSError:
         return True  # reported as unreadable when its turn comes
-    return not is_binary(head)
+    return not is_binary(head) and (Path(path).suffix.lower() not in OBJECT_SUFFIXES or holds_events(head))
 
 
 def _add_file(found: _Found, path: str, max_bytes: int | None) -> None:
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
-            return
         identity = os.path.realpath(path)
     except OSError as error:
         found.report(path, "unreadable", t("source.unreadable", path=path, reason=error.strerror or error))

@@ -24,6 +24,7 @@ from urllib.parse import unquote
 
 from bifrost_flow.errors import DeliveryError
 from bifrost_flow.language import t
+from bifrost_flow.prompts import Prompt, PromptReference
 from bifrost_flow.records import Report
 from connectors.deadline import Background
 
@@ -89,17 +90,19 @@ class Tracker:
         experiment: str,
         *,
         artifact_location: str | None = None,
+        warehouse: str | None = None,
         disabled: str | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """Remember where to track; nothing is imported or opened yet.
 
         `artifact_location` is where a new experiment keeps its artifacts, None for the store's own choice.
-        `disabled` says why nothing is tracked.
+        `warehouse` is where the snapshot of the prompts is kept. `disabled` says why nothing is tracked.
         """
         self.tracking_uri = tracking_uri
         self._experiment = experiment
         self._artifact_location = artifact_location
+        self._warehouse = warehouse
         self.disabled = disabled
         self.timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -162,12 +165,43 @@ class Tracker:
             return self.describe_timeout()
         except Exception as error:  # a best-effort sink: the outcome is recorded
             logger.debug("Tracking failed", exc_info=True)
-            reason = _describe(error)
+            reason = describe_error(error)
         else:
             return TrackingResult(
                 "tracked", t("tracking.tracked", uri=shown, experiment=self._experiment), run_id
             )
         return TrackingResult("failed", t("tracking.failed", uri=shown, reason=reason))
+
+    def find_prompt(self, reference: PromptReference) -> Prompt | None:
+        """Return what `reference` names in the registry of this store, None if nothing; renew the snapshot.
+
+        Raises:
+            DeliveryError: tracking is off, or MLflow can't be asked.
+            SettingsError: what is there can't be used.
+        """
+        from connectors.prompts import PromptRegistry, write_snapshot
+
+        registry = PromptRegistry(self.open_client())
+        found = registry.find(reference)
+        if self._warehouse is not None:
+            # Best effort, and nobody waits.
+            Background(write_snapshot, registry, self._warehouse, self.tracking_uri, name="snapshot")
+        return found.prompt if found else None
+
+    def open_client(self) -> "MlflowClient":
+        """Return MLflow's client of this store, which is made if need be.
+
+        Raises:
+            DeliveryError: tracking is off, or the store can't be opened.
+        """
+        if self.disabled is not None:
+            raise DeliveryError(self.disabled)
+        return self._open()[0]
+
+    def may_hold_prompts(self) -> bool:
+        """Tell at once, without MLflow, whether there is a store that may have prompts in it."""
+        path = find_sqlite_path(self.tracking_uri)
+        return bool(self.tracking_uri) if path is None else path.exists()
 
     def describe_timeout(self) -> TrackingResult:
         """Return the result of a run that could not be written in time."""
@@ -199,7 +233,9 @@ class Tracker:
                     self._ready = self._connect()
                 except Exception as error:
                     uri = mask_uri(self.tracking_uri)
-                    raise DeliveryError(t("tracking.failed", uri=uri, reason=_describe(error))) from error
+                    raise DeliveryError(
+                        t("tracking.failed", uri=uri, reason=describe_error(error))
+                    ) from error
             return self._ready
 
     def _connect(self) -> tuple["MlflowClient", str]:
@@ -239,7 +275,7 @@ def open_tracker(
     """
     disabled = None if enabled else t("tracking.disabled")
     if tracking_uri:
-        return Tracker(tracking_uri, experiment, disabled=disabled, timeout_s=timeout_s)
+        return Tracker(tracking_uri, experiment, warehouse=warehouse, disabled=disabled, timeout_s=timeout_s)
     # SQLAlchemy decodes what looks encoded, and MLflow makes folders from the address as it is spelt.
     if "://" in warehouse or any(sign in str(Path(warehouse).resolve()) for sign in "%?"):
         return Tracker("", experiment, disabled=disabled or t("tracking.no_store", warehouse=warehouse))
@@ -248,6 +284,7 @@ def open_tracker(
         f"sqlite:///{folder / 'mlflow.db'}",
         experiment,
         artifact_location=str(folder / "mlflow-artifacts"),
+        warehouse=str(folder),
         disabled=disabled,
         timeout_s=timeout_s,
     )
@@ -324,7 +361,7 @@ def _clean_name(name: str) -> str:
     return _FORBIDDEN_IN_NAMES.sub("_", name)[:250]
 
 
-def _describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return the first line of an error's innermost cause: MLflow and SQLAlchemy wrap it in pages."""
     while isinstance(error, DeliveryError) and error.__cause__ is not None:
         error = error.__cause__

@@ -8,11 +8,14 @@ that nobody else holds. The process ends with its pipe, and so with ours, howeve
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+from bifrost_flow.errors import BifrostError
 from bifrost_flow.language import current_language, set_language
+from bifrost_flow.prompts import Prompt, PromptReference
 from bifrost_flow.records import Report
 from connectors import tracking
 from connectors.deadline import Background
@@ -37,6 +40,10 @@ class RunTracker(Protocol):
     ) -> TrackingResult: ...
 
     def log(self, run: TrackedRun) -> TrackingResult: ...
+
+    def find_prompt(self, reference: PromptReference) -> Prompt | None: ...
+
+    def may_hold_prompts(self) -> bool: ...
 
 
 def preload() -> None:
@@ -80,6 +87,7 @@ class RemoteTracker:
         self._process = process
         self._arguments = arguments
         self._exchange: Background[Any] | None = None
+        self._speaking = threading.Lock()  # one question at a time, and its answer
 
     def start(self) -> None:
         """Let the process set up the store, and return at once."""
@@ -92,6 +100,27 @@ class RemoteTracker:
     def log(self, run: TrackedRun) -> TrackingResult:
         """Write one run, as `tracking.Tracker.log` does."""
         return self._call("log", run)
+
+    def find_prompt(self, reference: PromptReference) -> Prompt | None:
+        """Return what is in the registry, as `tracking.Tracker.find_prompt` does.
+
+        Raises:
+            TimeoutError: the process takes too long; it goes on, and the run may still be written there.
+        """
+        timeout_s = self._tracker.timeout_s
+        try:
+            if self._exchange:
+                self._exchange.wait(timeout_s)
+            answer = Background(self._ask, ("find_prompt", reference, {}), name="tracking").wait(timeout_s)
+        except (OSError, EOFError, pickle.PickleError):
+            return self._tracker.find_prompt(reference)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def may_hold_prompts(self) -> bool:
+        """Tell what `tracking.Tracker.may_hold_prompts` does."""
+        return self._tracker.may_hold_prompts()
 
     def _call(self, method: str, run: object, **what: Any) -> TrackingResult:
         timeout_s = self._tracker.timeout_s
@@ -115,8 +144,9 @@ class RemoteTracker:
 
     def _ask(self, message: object) -> Any:
         assert self._process.stdout is not None
-        self._tell(message)
-        return pickle.load(self._process.stdout)
+        with self._speaking:
+            self._tell(message)
+            return pickle.load(self._process.stdout)
 
 
 def stop(process: subprocess.Popen[bytes] | None) -> None:
@@ -132,7 +162,7 @@ def stop(process: subprocess.Popen[bytes] | None) -> None:
 
 
 def serve() -> None:
-    """Be the process: import, set up, write one run, and end when nobody is there any more."""
+    """Be the process: import, set up, answer, and end when nobody is there any more."""
     answers = sys.stdout.buffer
     sys.stdout = sys.stderr  # what a library prints must not get into the answers
     tracking.import_quietly()
@@ -141,9 +171,14 @@ def serve() -> None:
         set_language(language)
         tracker = tracking.open_tracker(warehouse, **options)
         tracker.start()
-        method, run, what = pickle.load(sys.stdin.buffer)
-        pickle.dump(getattr(tracker, method)(run, **what), answers)
-        answers.flush()
+        while True:
+            method, run, what = pickle.load(sys.stdin.buffer)
+            try:
+                answer = getattr(tracker, method)(run, **what)
+            except BifrostError as error:
+                answer = type(error)(str(error))
+            pickle.dump(answer, answers)
+            answers.flush()
     except EOFError:
         return
 

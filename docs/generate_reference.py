@@ -49,6 +49,10 @@ stale.
 # 70 and 130.
 COMMAND_EXITS: Mapping[str, Mapping[int, str]] = {
     "run": {EXIT_GATE: "`--fail-on` tripped", EXIT_PARTIAL: "some inputs or calls failed; the rest is saved"},
+    "analyze": {
+        EXIT_PARTIAL: "the log could not be read, or not be explained; its evidence is shown and saved"
+    },
+    "prompts": {EXIT_PARTIAL: "MLflow's registry failed"},
     "evaluate": {EXIT_PARTIAL: "some logs could not be read, or calls failed; the others are scored"},
     "extract": {EXIT_PARTIAL: "some inputs could not be read"},
     "events": {EXIT_PARTIAL: "some inputs could not be read"},

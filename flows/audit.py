@@ -1,6 +1,7 @@
 """The main job: read logs, find what failed, explain each distinct failure once, keep and deliver."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,12 +9,13 @@ from prefect import Flow, flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed, State
-from prefect.utilities.annotations import quote
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.prompts import DEFAULT_PROMPT
+from bifrost_flow.render import pick_formats
 from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
+from connectors.baselines import list_known_good
 from flows.job import Asked, Job, describe_failed_run, list_chunks, name_source
 from tasks.analyse import look_up
 from tasks.export import export
@@ -49,14 +51,13 @@ def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     alert(failed, settings.slack, state.message or state.name or "", language=settings.lang)
 
 
-def end_flow(summary: Summary) -> State[dict[str, Any]]:
-    """Return the state that says how the audit went: part of it failing is in its name, no exception."""
+def end_flow(summary: Summary, result: dict[str, Any]) -> State[dict[str, Any]]:
+    """Return the state that says how the run went: part of it failing is in its name, no exception."""
     text = "; ".join(summary.problems[:10])
     if summary.status == "interrupted":
-        return Cancelled(data=summary.to_dict(), message=text)
-    return Completed(
-        name=summary.status.replace("_", " ").title().replace(" ", ""), data=summary.to_dict(), message=text
-    )
+        return Cancelled(data=result, message=text)
+    name = summary.status.replace("_", " ").title().replace(" ", "")
+    return Completed(name=name, data=result, message=text)
 
 
 @flow(
@@ -86,6 +87,13 @@ async def audit(
     out: str | None = None,
     use_cache: bool = True,
     dry_run: bool = False,
+    baselines: list[str] | None = None,
+    use_baselines: bool = True,
+    severity: str | None = None,
+    keywords: list[str] | None = None,
+    regex: bool = False,
+    since: str | None = None,
+    until: str | None = None,
 ) -> State[dict[str, Any]]:
     """Audit a pile of logs: what failed, why, and what is new since the last run.
 
@@ -108,6 +116,13 @@ async def audit(
         out: folder or file for the reports; default: reports/ in the warehouse.
         use_cache: take answers that were paid for earlier.
         dry_run: say what would be asked and spent, and call nobody.
+        baselines: logs of runs that passed, to compare with; default: earlier runs of the same jobs.
+        use_baselines: compare with runs that passed.
+        severity: only events of this severity or worse: trace, debug, info, warning, error or critical.
+        keywords: only events that hold all of these words, in any case.
+        regex: take the keywords as regular expressions.
+        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC).
+        until: only events up to then; of a date, up to its end.
     """
     overrides = {
         "warehouse": warehouse,
@@ -124,25 +139,49 @@ async def audit(
         "evidence.budget_tokens": budget_tokens,
         "output.out": out,
     }
-    job = Job(load_settings(overrides), paths, prompt=prompt, formats=formats, dry_run=dry_run)
+    wanted = {
+        "severity": severity,
+        "keywords": keywords or (),
+        "regex": regex,
+        "since": since,
+        "until": until,
+    }
+    settings = load_settings(overrides)
+    chosen = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
+    job = Job(settings, paths, prompt=prompt, dry_run=dry_run)
+    job.compare_with(baselines, use=use_baselines)
     try:
-        return end_flow(await run_stages(job, paths, use_cache=use_cache, dry_run=dry_run))
+        done = await run_stages(job, paths, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run)
     finally:
         job.close()
+    return end_flow(done, done.to_dict())
 
 
-async def run_stages(job: Job, paths: list[str], *, use_cache: bool, dry_run: bool) -> Summary:
+async def run_stages(
+    job: Job,
+    paths: list[str],
+    wanted: dict[str, Any],
+    *,
+    formats: Sequence[str],
+    use_cache: bool,
+    dry_run: bool,
+) -> Summary:
     """Carry out the audit stage by stage."""
     settings = job.settings
 
     inputs = ingest(paths, max_bytes=job.max_bytes)
-    lines = filter_lines(normalise(quote(inputs.sources)))
-    evidence = extract(quote(lines), budget_tokens=settings.evidence.budget_tokens)
-    groups = group(quote(evidence))
+    lines = filter_lines(normalise(inputs.sources), **wanted)
+    evidence = extract(
+        lines,
+        budget_tokens=settings.evidence.budget_tokens,
+        find_baselines=job.find_baselines,
+        learn=not dry_run,
+    )
+    groups = group(evidence)
 
-    chosen = await job.choose_provider()
+    chosen, prompt = await job.choose_provider(), await job.choose_prompt()
     cached = look_up(
-        quote(groups), chosen, job.prompt, language=settings.lang, warehouse=job.cache if use_cache else None
+        groups, chosen, prompt, language=settings.lang, warehouse=job.cache if use_cache else None
     )
     if dry_run:
         report = job.build_report(inputs, evidence, groups, Asked(cached.answered, (), ()))
@@ -152,15 +191,16 @@ async def run_stages(job: Job, paths: list[str], *, use_cache: bool, dry_run: bo
     report = job.build_report(inputs, evidence, groups, asked)
     persist(
         job.warehouse,
-        quote(report),
-        chunks=quote(list_chunks(evidence)),
-        calls=quote(asked.calls),
+        report,
+        chunks=list_chunks(evidence),
+        calls=asked.calls,
         metrics=job.measure(report),
         journal=job.journal,
+        known_good=list_known_good(evidence),
     )
     exported, tracked, notified = await asyncio.gather(
-        export(quote(report), formats=job.formats, out=settings.output.out),
-        track(quote(report), job.tracker, **job.describe_for_tracking(report, chosen)),
-        notify(quote(report), settings.slack, report_link=None),
+        export(report, formats=formats, out=settings.output.out),
+        track(report, job.tracker, **job.describe_for_tracking(report, chosen)),
+        notify(report, settings.slack, report_link=None),
     )
     return job.end(report, chosen, exported=exported, tracked=tracked, notified=notified)

@@ -11,10 +11,10 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed, State
-from prefect.utilities.annotations import quote
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.evaluation import BudgetResult, Evaluation, list_metrics
+from bifrost_flow.evaluation_events import EventScores, list_event_metrics
 from bifrost_flow.language import t
 from bifrost_flow.progress import stop_requested
 from bifrost_flow.prompts import DEFAULT_PROMPT
@@ -27,6 +27,7 @@ from connectors.tracking import TrackedRun
 from flows.job import Asked, Job, describe_delivery, list_unread
 from tasks.analyse import look_up
 from tasks.evaluate import Asking, name_question, pick_questions, read_labels, score, track_evaluation
+from tasks.evaluate_events import score_events
 from tasks.extract import extract
 from tasks.filter import filter_lines
 from tasks.ingest import ingest
@@ -45,6 +46,7 @@ def name_run() -> str:
 async def evaluate(
     folder: str,
     budgets: list[int] | None = None,
+    events: bool = False,
     warehouse: str | None = None,
     project: str | None = None,
     provider: str | None = None,
@@ -59,6 +61,7 @@ async def evaluate(
     Args:
         folder: holds labels.jsonl, or logdx/*/ground_truth.json, and the logs that these name.
         budgets: tokens of evidence to keep of each log; with several, the curve.
+        events: also score how logs are split into events, and like lines and like crashes grouped.
         warehouse: folder of the answer cache, and of MLflow's store unless one is configured.
         project: under which the model's calls are written down.
         provider: who is asked about each failing log; nobody unless this or `model` is given.
@@ -80,11 +83,11 @@ async def evaluate(
     settings = load_settings(overrides)
     sizes = check_budgets(budgets or [settings.evidence.budget_tokens])
     labelled = read_labels(folder)
-    job = Job(settings, [folder], prompt=prompt, formats=None, dry_run=False)
+    job = Job(settings, [folder], prompt=prompt, dry_run=False)
 
     inputs = ingest([log.path for log in labelled.logs], max_bytes=None)
-    plan = filter_lines(normalise(quote(inputs.sources)))
-    evidence = {size: extract(quote(plan), budget_tokens=size) for size in sizes}
+    plan = filter_lines(normalise(inputs.sources))
+    evidence = {size: extract(plan, budget_tokens=size) for size in sizes}
 
     asked, chosen, findings = Asked((), (), ()), None, None
     if asking:
@@ -94,13 +97,13 @@ async def evaluate(
     job.journal.fold(job.warehouse)
 
     results = tuple(
-        score(quote(labelled.logs), quote(found), quote(findings), budget_tokens=size)
-        for size, found in evidence.items()
+        score(labelled.logs, found, findings, budget_tokens=size) for size, found in evidence.items()
     )
+    scored = score_events(folder, budget_tokens=settings.evidence.budget_tokens) if events else None
     first = next(iter(evidence.values()))
     problems = (*labelled.problems, *inputs.problems, *list_unread(first), *asked.problems)
-    done = describe_evaluation(job, folder, results, asked, chosen, problems)
-    tracked = await track_evaluation(quote(describe_for_tracking(job, done)), job.tracker)
+    done = describe_evaluation(job, folder, results, scored, asked, chosen, problems)
+    tracked = await track_evaluation(describe_for_tracking(job, done), job.tracker)
     return end_flow(replace(done, mlflow=describe_delivery(tracked)))
 
 
@@ -119,9 +122,9 @@ async def ask(job: Job, groups: Sequence[Group], *, use_cache: bool) -> tuple[As
     """Ask about `groups` as an audit does: from the cache, else the model, each answer kept at once."""
     provider = await job.choose_provider()
     cached = look_up(
-        quote(groups),
+        groups,
         provider,
-        job.prompt,
+        await job.choose_prompt(),
         language=job.settings.lang,
         warehouse=job.cache if use_cache else None,
     )
@@ -151,6 +154,7 @@ def describe_evaluation(
     job: Job,
     folder: str,
     results: tuple[BudgetResult, ...],
+    events: EventScores | None,
     asked: Asked,
     chosen: ModelDescription | None,
     problems: Sequence[Problem],
@@ -162,6 +166,7 @@ def describe_evaluation(
         folder=folder,
         logs=max(len(result.logs) for result in results),
         budgets=results,
+        events=events,
         provider=chosen.provider if chosen else None,
         model=chosen.model if chosen else None,
         prompt=job.prompt.name if chosen else None,
@@ -199,6 +204,7 @@ def describe_for_tracking(job: Job, done: Evaluation) -> TrackedRun:
         name: float(getattr(done, name)) for name in ("llm_calls", "cache_hits", "tokens_in", "tokens_out")
     }
     totals |= {"duration": done.duration_s, "cost": done.cost_usd}
+    totals |= list_event_metrics(done.events) if done.events else {}
     whole = replace(
         runs[0], name=f"evaluate {job.source} {job.started_at:%Y-%m-%d %H:%M:%S}", artifacts=artifacts
     )

@@ -4,24 +4,23 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from prefect.runtime import flow_run
-from prefect.utilities.annotations import quote
+from typing import Any, TypeVar
 
 from bifrost_flow import __version__
 from bifrost_flow.answer import SCHEMA_VERSION
 from bifrost_flow.cost import PAID_PROVIDERS, cost_of
-from bifrost_flow.errors import SettingsError, WarehouseError
-from bifrost_flow.evidence import fingerprint, redact
+from bifrost_flow.errors import DeliveryError, SettingsError, WarehouseError
+from bifrost_flow.evidence import baseline, fingerprint, group_chunks, redact
+from bifrost_flow.evidence.baseline import Baseline
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
-from bifrost_flow.prompts import Prompt, load_prompt
+from bifrost_flow.prompts import Prompt, PromptReference, list_prompts, parse_reference
 from bifrost_flow.records import (
     FINDING_STATUSES,
     Call,
@@ -33,7 +32,7 @@ from bifrost_flow.records import (
     Run,
     new_run_id,
 )
-from bifrost_flow.render import pick_formats, render_report
+from bifrost_flow.render import render_report
 from bifrost_flow.settings import (
     BedrockSettings,
     OllamaSettings,
@@ -41,21 +40,29 @@ from bifrost_flow.settings import (
     Settings,
     masked_settings,
 )
-from bifrost_flow.status import assign_statuses
+from bifrost_flow.status import PastFinding, assign_statuses
 from bifrost_flow.summary import Summary, summarise
+from connectors.baselines import look_up_baselines, read_baseline
+from connectors.deadline import Background
 from connectors.journal import Journal, fold_orphans
 from connectors.models.choose import ModelSettings, choose_provider
 from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.limits import Budget, Caps, Rates
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
+from connectors.prompts import choose_prompt, read_snapshot
 from connectors.slack import SlackResult
+from connectors.sources import Source
 from connectors.tracking import TrackingResult
-from connectors.tracking_process import open_tracker
+from connectors.tracking import open_tracker as open_plain_tracker
+from connectors.tracking_process import RunTracker, open_tracker
 from connectors.warehouse import Warehouse
-from tasks.analyse import CachePlan, Limits, analyse, count_batches
+from tasks.analyse import CachePlan, Limits, Listener, analyse, count_batches
 from tasks.export import Exported
 from tasks.ingest import Inputs
+from tasks.stage import find_flow_run_id
+
+T = TypeVar("T")
 
 _COUNTS = (
     *("files", "bytes", "lines", "chunks", "groups", "llm_calls", "cache_hits"),
@@ -73,10 +80,10 @@ class Asked:
 
 
 class Job:
-    """One audit's settings and connectors.
+    """One audit's settings and connectors; a run that is `tracked` is left in MLflow.
 
     Raises:
-        SettingsError: the prompt, a format or the provider is not known.
+        SettingsError: the prompt or the provider is not known.
         WarehouseError: the warehouse can't be opened.
     """
 
@@ -86,13 +93,13 @@ class Job:
         paths: Sequence[str],
         *,
         prompt: str,
-        formats: Sequence[str] | None,
-        dry_run: bool,
+        dry_run: bool = False,
+        tracked: bool = True,
     ) -> None:
         self.settings = settings
         self.source = name_source(paths)
-        self.prompt: Prompt = load_prompt(prompt)
-        self.formats = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
+        self._reference = parse_reference(prompt)
+        self._chosen_prompt: Prompt | None = None
         if not settings.log.remove_timestamps:
             raise SettingsError(t("run.keep_timestamps"))
         self.run_id = new_run_id()
@@ -100,20 +107,81 @@ class Job:
         self._clock = time.perf_counter()
         self._dry_run = dry_run
         self._budget_exhausted = False
+        self._use_baselines = True
+        self._baseline: Baseline | None = None
+        self._compared = 0
         self._warehouse = open_warehouse(settings, create=not dry_run)
         self._choosing = start_choosing(settings)
         self._journal: Journal | None = None
+        self._tracker: RunTracker | None = None
+        self._may_hold_prompts = False
         if not dry_run:
             fold_orphans(self.warehouse)
             self._journal = Journal(self.warehouse.location, self.run_id, project=settings.project)
-            self.tracker = open_tracker(
-                self.warehouse.location,
-                tracking_uri=settings.mlflow.tracking_uri,
-                experiment=settings.mlflow.experiment,
-                enabled=settings.mlflow.enabled,
-                timeout_s=settings.mlflow.timeout,
-            )
-            self.tracker.start()
+            if tracked:
+                self._tracker = self._open_tracker(open_tracker)
+                # Its start makes the store.
+                self._may_hold_prompts = self._tracker.may_hold_prompts()
+                self._tracker.start()
+
+    def _open_tracker(self, opening: Callable[..., T]) -> T:
+        mlflow = self.settings.mlflow
+        return opening(
+            self.warehouse.location if self._warehouse else self.settings.warehouse,
+            tracking_uri=mlflow.tracking_uri,
+            experiment=mlflow.experiment,
+            enabled=mlflow.enabled,
+            timeout_s=mlflow.timeout,
+        )
+
+    @property
+    def prompt(self) -> Prompt:
+        """What is asked; `choose_prompt` comes first."""
+        if self._chosen_prompt is None:
+            raise SettingsError(f"{self._reference}: no prompt has been chosen.")
+        return self._chosen_prompt
+
+    async def choose_prompt(self) -> Prompt:
+        """Find the prompt in MLflow's registry, else take the packaged one, and say why if that failed.
+
+        Where runs are tracked, the process that imports MLflow anyway is asked. Elsewhere nobody waits for
+        that import: the production versions are those that were last seen, unless a version is named.
+        """
+        self._chosen_prompt, note = await asyncio.to_thread(
+            choose_prompt, self._reference, self._ask_registry
+        )
+        if note:
+            progress().tell(note)
+        return self._chosen_prompt
+
+    def _ask_registry(self, reference: PromptReference) -> Prompt | None:
+        if self._tracker is not None:
+            return self._tracker.find_prompt(reference) if self._may_hold_prompts else None
+        tracker = self._open_tracker(open_plain_tracker)
+        if not tracker.may_hold_prompts():
+            return None
+        if tracker.disabled is not None:
+            raise DeliveryError(tracker.disabled)
+        if not reference.is_exact and reference.name in list_prompts():
+            return read_snapshot(self.settings.warehouse, tracker.tracking_uri).get(reference.name)
+        return Background(tracker.find_prompt, reference, name="prompt").wait(tracker.timeout_s)
+
+    def compare_with(self, targets: Sequence[str] | None, *, use: bool) -> None:
+        """Compare the logs with those that `targets` name; without any with earlier runs, if `use`.
+
+        Raises:
+            SettingsError: one of `targets` can't be read.
+        """
+        self._use_baselines = use
+        self._baseline = read_baseline(targets) if targets and use else None
+
+    def find_baselines(self, sources: Sequence[Source]) -> Mapping[str, Baseline]:
+        """Return, by path, what passing runs say of the jobs that `sources` are logs of."""
+        if self._baseline is not None:
+            return dict.fromkeys((source.path for source in sources), self._baseline)
+        if not self._use_baselines or self._warehouse is None:
+            return {}
+        return look_up_baselines(self._warehouse, sources)
 
     def close(self) -> None:
         """Let go of the journal; unless it was folded, the next run takes what it holds."""
@@ -132,6 +200,17 @@ class Job:
             raise WarehouseError(f"{self.settings.warehouse}: a dry run has made no warehouse.")
         return self._warehouse
 
+    @cached_property
+    def history(self) -> dict[str, PastFinding]:
+        """What earlier runs of the project found, by fingerprint."""
+        return self._warehouse.read_history() if self._warehouse else {}
+
+    @property
+    def tracker(self) -> RunTracker:
+        if self._tracker is None:
+            raise DeliveryError(f"{self.source}: this run is not tracked.")
+        return self._tracker
+
     @property
     def journal(self) -> Journal:
         if self._journal is None:
@@ -143,22 +222,24 @@ class Job:
         """Where answers may be cached; a dry run before the first run has none."""
         return self._warehouse
 
-    async def choose_provider(self) -> Provider:
+    async def choose_provider(self, *, silently: bool = False) -> Provider:
         """Return who will answer, and say so.
 
         Raises:
             SettingsError: the run may cost so much only, and nobody knows what this model costs.
         """
         provider, note = await asyncio.wrap_future(self._choosing)
-        progress().tell(note)
+        if not silently:
+            progress().tell(note)
         model = provider.describe()
         if model.provider in PAID_PROVIDERS and model.model not in self.settings.prices:
             if self.settings.fanout.max_cost_usd is not None:
                 raise SettingsError(t("run.no_price", model=model.model))
-            progress().tell(t("run.counted_as_free", model=model.model))
+            if not silently:
+                progress().tell(t("run.counted_as_free", model=model.model))
         return provider
 
-    async def ask(self, cached: CachePlan, provider: Provider) -> Asked:
+    async def ask(self, cached: CachePlan, provider: Provider, *, listener: Listener | None = None) -> Asked:
         """Ask what the cache does not answer, in batches side by side, largest groups first."""
         limits = self._set_limits(provider)
         count = count_batches(len(cached.misses), concurrency=limits.concurrency)
@@ -166,11 +247,12 @@ class Job:
         progress().start_stage("analyse", len(cached.misses))
         batches = [
             analyse(
-                quote(waiting),
+                waiting,
                 provider,
                 workers=-(-limits.concurrency // count),
                 limits=limits,
                 journal=self.journal,
+                listener=listener,
             )
             for _ in range(count)
         ]
@@ -213,13 +295,15 @@ class Job:
     ) -> Report:
         """Return what the run found, compared with what earlier runs of the project knew."""
         now = datetime.now(UTC)
+        self._compared = sum(each.compared for each in evidence)
         files = (*inputs.unread, *(each.file for each in evidence))
         found = [build_finding(answer, first_seen=now, last_seen=now) for answer in asked.answers]
         findings = assign_statuses(
             found,
-            seen={group.fingerprint: group.paths for group in groups},
+            # A failure that is not the first of its log any more is still there, not resolved.
+            seen={group.fingerprint: group.paths for group in (*group_chunks(evidence, every=True), *groups)},
             files=files,
-            history=self.warehouse.read_history() if self._warehouse else {},
+            history=self.history,
         )
         problems = (*inputs.problems, *list_unread(evidence), *asked.problems)
         status = "partial" if problems else "completed"
@@ -229,7 +313,7 @@ class Job:
             status = "interrupted"
         run = Run(
             run_id=self.run_id,
-            flow_run_id=flow_run.id,
+            flow_run_id=find_flow_run_id(),
             project=self.settings.project,
             source=self.source,
             started_at=self.started_at,
@@ -255,12 +339,14 @@ class Job:
 
     def describe_versions(self) -> dict[str, str]:
         """Return the versions of what shapes a result."""
+        prompt = self._chosen_prompt
         return {
             "engine": __version__,
-            "prompt": f"{self.prompt.name} {self.prompt.version}",
+            "prompt": f"{prompt.name} {prompt.version}" if prompt else str(self._reference),
             "schema": SCHEMA_VERSION,
             "fingerprint": fingerprint.VERSION,
             "redaction": redact.VERSION,
+            "baseline": baseline.VERSION,
         }
 
     def measure(self, report: Report) -> list[tuple[str, float, str]]:
@@ -271,6 +357,7 @@ class Job:
         return [
             ("duration", duration_s, "s"),
             ("files", run.files, "1"),
+            ("files_with_baseline", self._compared, "1"),
             ("lines", run.lines, "1"),
             ("bytes", run.bytes, "B"),
             ("chunks", run.chunks, "1"),

@@ -1,7 +1,7 @@
 """Ask about each distinct failure that nobody has explained yet."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bifrost_flow.evidence.redact import VERSION as REDACTION_VERSION
@@ -9,7 +9,7 @@ from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.prompts import Prompt
 from bifrost_flow.records import CachedAnswer, Call, Group
 from connectors.journal import Journal
-from connectors.models.fanout import Circuit, FanOut, RetryPolicy, answer_questions
+from connectors.models.fanout import Circuit, FanOut, OnText, RetryPolicy, answer_questions
 from connectors.models.limits import Budget, Rates
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, Question, plan, read_first
@@ -36,6 +36,14 @@ class Limits:
     budget: Budget
     rates: Rates
     done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears of each answer the moment it is there, and of its text till then where it is streamed."""
+
+    hear_answer: Callable[[GroupAnswer], None]
+    on_text: OnText | None = None
 
 
 @stage("look-up")
@@ -71,7 +79,13 @@ def count_batches(questions: int, *, concurrency: int) -> int:
 
 @stage("analyse")
 async def analyse(
-    waiting: Iterator[Question], provider: Provider, *, workers: int, limits: Limits, journal: Journal
+    waiting: Iterator[Question],
+    provider: Provider,
+    *,
+    workers: int,
+    limits: Limits,
+    journal: Journal,
+    listener: Listener | None = None,
 ) -> FanOut:
     """Ask questions until there are none left `waiting`, which other batches take from as well.
 
@@ -95,5 +109,7 @@ async def analyse(
         budget=limits.budget,
         rates=limits.rates,
         on_call=keep,
+        on_text=listener.on_text if listener else None,
+        on_answer=listener.hear_answer if listener else None,
         stop=stop_requested,
     )

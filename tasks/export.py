@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
-
 from bifrost_flow.errors import DeliveryError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress
@@ -64,6 +62,8 @@ def write_exports(report: Report, formats: Sequence[str], out: str | None) -> Ex
 @stage("export")
 async def export(report: Report, *, formats: Sequence[str], out: str | None) -> Exported:
     """Write the report's files, and its Markdown and its findings as artifacts in Prefect."""
+    from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+
     progress().start_stage("export", None)
     exported = write_exports(report, formats, out)
     key = f"report-{report.run.run_id}"

@@ -1,5 +1,9 @@
 """Plan which lines count. Stage `extract` does the reading."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bifrost_flow.evidence.filtering import build_filter
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress
 from tasks.normalise import ReadPlan
@@ -7,8 +11,29 @@ from tasks.stage import stage
 
 
 @stage("filter")
-def filter_lines(plan: ReadPlan) -> ReadPlan:
-    """Return `plan` with the conditions that lines must meet; without any, all lines count."""
+def filter_lines(
+    plan: ReadPlan,
+    *,
+    severity: str | None = None,
+    keywords: Sequence[str] = (),
+    regex: bool = False,
+    since: str | None = None,
+    until: str | None = None,
+) -> ReadPlan:
+    """Return `plan` with the conditions that events must meet; without any, all lines count.
+
+    Raises:
+        SettingsError: a level, pattern or time can't be understood.
+    """
     progress().start_stage("filter", None)
-    progress().end_stage("filter", t("run.filtered"))
-    return plan
+    wanted = build_filter(severity=severity, keywords=keywords, regex=regex, since=since, until=until)
+    said = [
+        f"severity ≥ {severity}" if severity else "",
+        *(repr(keyword) for keyword in keywords),
+        f"since {wanted.since:%Y-%m-%d %H:%M:%SZ}" if wanted and wanted.since else "",
+        f"until {wanted.until:%Y-%m-%d %H:%M:%SZ}" if wanted and wanted.until else "",
+    ]
+    conditions = ", ".join(part for part in said if part)
+    message = t("run.filtered_to", conditions=conditions) if wanted else t("run.filtered")
+    progress().end_stage("filter", message)
+    return replace(plan, wanted=wanted)

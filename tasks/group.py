@@ -10,9 +10,9 @@ from tasks.stage import stage
 
 
 @stage("group")
-def group(evidence: Sequence[FileEvidence]) -> tuple[Group, ...]:
-    """Return the distinct failures among `evidence`, largest group first."""
+def group(evidence: Sequence[FileEvidence], *, every: bool = False) -> tuple[Group, ...]:
+    """Return the distinct failures among `evidence`, largest group first; with `every` lesser ones too."""
     progress().start_stage("group", None)
-    groups = tuple(group_chunks(evidence))
+    groups = tuple(group_chunks(evidence, every=every))
     progress().end_stage("group", t("run.grouped", groups=len(groups)))
     return groups

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress
@@ -20,9 +21,9 @@ class Inputs:
 
 
 @stage("ingest")
-def ingest(targets: Sequence[str], *, max_bytes: int | None) -> Inputs:
-    """Return the inputs that `targets` name."""
+def ingest(targets: Sequence[str], *, max_bytes: int | None, stdin: BinaryIO | None = None) -> Inputs:
+    """Return the inputs that `targets` name; `-` is `stdin`, by default the process's own."""
     progress().start_stage("ingest", None)
-    sources, unread, problems = find_sources(targets, max_bytes=max_bytes)
+    sources, unread, problems = find_sources(targets, stdin=stdin, max_bytes=max_bytes)
     progress().end_stage("ingest", t("run.ingested", files=len(sources)))
     return Inputs(tuple(sources), tuple(unread), tuple(problems))

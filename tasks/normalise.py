@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bifrost_flow.evidence.filtering import EventFilter
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress
 from connectors.sources import MAX_LINE_BYTES, Source
@@ -15,6 +16,7 @@ class ReadPlan:
 
     sources: tuple[Source, ...]
     max_line_bytes: int = MAX_LINE_BYTES
+    wanted: EventFilter | None = None  # set by stage `filter`
 
 
 @stage("normalise")

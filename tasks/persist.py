@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bifrost_flow.evidence.baseline import KnownGood
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress
 from bifrost_flow.records import Call, Chunk, Report
@@ -19,6 +20,7 @@ def persist(
     calls: Sequence[Call],
     metrics: Sequence[tuple[str, float, str]],
     journal: Journal,
+    known_good: Sequence[KnownGood] = (),
 ) -> None:
     """Write all tables of the run; its row in `runs` comes last, so that a run that is seen is complete."""
     progress().start_stage("persist", None)
@@ -28,6 +30,7 @@ def persist(
     warehouse.write_chunks(run_id, chunks)
     warehouse.write_findings(run_id, report.findings)
     warehouse.write_metrics(run_id, metrics)
+    warehouse.write_known_good(run_id, known_good)
     journal.fold(warehouse)
     warehouse.write_run(report.run)
     progress().end_stage("persist", t("run.persisted", warehouse=warehouse.location))

@@ -73,12 +73,14 @@ class ModelServer:
         *,
         models: tuple[str, ...] = ("scripted:latest",),
         delay_s: float = 0.0,
+        piece_delay_s: float = 0.0,
         context_length: int = 32_768,
         answer: Callable[[Payload], str] = answer_well,
         port: int = 0,
     ) -> None:
         self.models = models
         self.delay_s = delay_s
+        self.piece_delay_s = piece_delay_s  # between the pieces of a stream
         self.context_length = context_length
         self.model_facts: Payload = {}  # what /v1/models says of each model beside its id
         self.answer = answer
@@ -254,8 +256,12 @@ class ModelServer:
             choice = {"index": 0, "delta": delta, "finish_reason": None}
             event = json.dumps({**base, "choices": [choice]}).encode()
             await write_chunk(writer, b"data: %s\n\n" % event)
+            await asyncio.sleep(self.piece_delay_s)
         end = {"index": 0, "delta": {}, "finish_reason": fault.done_reason}
-        for tail in ({"choices": [end]}, {"choices": [], "usage": usage}):
+        tails: list[Payload] = [{"choices": [end]}]
+        if (payload.get("stream_options") or {}).get("include_usage"):
+            tails.append({"choices": [], "usage": usage})
+        for tail in tails:
             await write_chunk(writer, b"data: %s\n\n" % json.dumps({**base, **tail}).encode())
         await write_chunk(writer, b"data: [DONE]\n\n")
         writer.write(b"0\r\n\r\n")
@@ -285,6 +291,7 @@ class ModelServer:
             message = {"role": "assistant", "content": piece}
             event = {"model": payload["model"], "message": message, "done": False}
             await write_chunk(writer, json.dumps(event).encode() + b"\n")
+            await asyncio.sleep(self.piece_delay_s)
         last = {**end, "message": {"role": "assistant", "content": ""}}
         await write_chunk(writer, json.dumps(last).encode() + b"\n")
         writer.write(b"0\r\n\r\n")

@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from bifrost_flow.cli import evaluate, evidence, export, run, server, settings, tables
+from bifrost_flow.cli import (
+    analyze,
+    cache,
+    evaluate,
+    evidence,
+    export,
+    prompts,
+    run,
+    server,
+    settings,
+    tables,
+)
 from bifrost_flow.language import t
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -27,5 +38,5 @@ def main(
     pass
 
 
-for commands in (run, evidence, evaluate, tables, export, settings, server):
+for commands in (run, analyze, evidence, evaluate, tables, cache, prompts, export, settings, server):
     commands.register(app)

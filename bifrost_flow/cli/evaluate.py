@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help=t("evaluate.folder"))],
     budget: Annotated[list[str] | None, typer.Option("--budget", "-b", help=t("evaluate.budget"))] = None,
+    events: Annotated[bool, typer.Option("--events", help=t("evaluate.events"))] = False,
     provider: Annotated[str | None, typer.Option(help=t("evaluate.provider"))] = None,
     model: Annotated[str | None, typer.Option(help=t("run.model"))] = None,
     prompt: Annotated[str, typer.Option(help=t("run.prompt"))] = "error_analysis",
@@ -45,6 +46,7 @@ def evaluate(
         parameters = {
             "folder": folder,
             "budgets": parse_budgets(budget or ()) or None,
+            "events": events,
             "warehouse": warehouse,
             "project": project,
             "provider": provider,
@@ -113,9 +115,14 @@ def _show(done: dict[str, Any], *, misses: bool) -> None:
         print()
         print(t("evaluate.asked", **{name: put_on_one_line(str(value)) for name, value in done.items()}))
         _print_answers(print_table, rows)
+    if done["events"]:
+        print()
+        _print_events(print_table, done["events"])
     if misses:
         for result in done["budgets"]:
             _print_misses(result)
+        if done["events"]:
+            _print_wrong_events(done["events"])
     print()
     print(t("run.mlflow", detail=done["mlflow"]))
     if done["problems"]:
@@ -172,6 +179,36 @@ def _print_answers(print_table: Callable[..., None], rows: list[tuple[str, int, 
             if (answers := score["answers"])
         ],
     )
+
+
+def _print_events(print_table: Callable[..., None], events: dict[str, Any]) -> None:
+    signatures = events["signatures"]
+    rows = [
+        ("boundaries", events["logs"], events["boundaries_f1"]),
+        ("times", events["times"], events["times_right"]),
+        ("levels", events["levels"], events["levels_right"]),
+        ("grouping", len(events["grouping"]), events["grouping_accuracy"]),
+        ("grouping_f1", len(events["grouping"]), events["grouping_f1"]),
+        *([("signatures", signatures["crashes"], signatures["f1"])] if signatures else []),
+    ]
+    print_table(
+        [t(f"evaluate.column.{name}") for name in ("events", "judged", "score")],
+        [
+            [t(f"evaluate.event.{name}"), f"{judged:,}", _show_share(score)]
+            for name, judged, score in rows
+            if judged
+        ],
+    )
+
+
+def _print_wrong_events(events: dict[str, Any]) -> None:
+    print()
+    print(t("evaluate.wrong_events", count=len(events["missed"])))
+    for each in events["missed"]:
+        print(f"  {put_on_one_line(each, MAX_SHOWN)}")
+    for log in events["grouping"]:
+        name = put_on_one_line(log["name"])
+        print(f"  {_show_share(log['accuracy'])}  {name}  {log['groups_found']:,} / {log['groups']:,}")
 
 
 def _print_misses(result: dict[str, Any]) -> None:

@@ -2,19 +2,27 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
 from bifrost_flow.errors import SettingsError
-from bifrost_flow.language import t
+from bifrost_flow.language import set_language, t
 from bifrost_flow.records import Chunk, Problem
 from bifrost_flow.render.defuse import make_visible, put_on_one_line
 
 if TYPE_CHECKING:
-    from bifrost_flow.evidence.events import Event
+    import polars as pl
+
+    from bifrost_flow.evidence.baseline import Baseline
+    from bifrost_flow.evidence.events import EventBlock
+    from bifrost_flow.evidence.filtering import EventFilter
+    from connectors.sources import ReadFacts, Source
 
 Paths = Annotated[list[str], typer.Argument(metavar="PATH…", help=t("evidence.paths"), show_default=False)]
+Lang = Annotated[str | None, typer.Option("--lang", help=t("app.lang"))]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +36,35 @@ def report_problems(problems: list[Problem]) -> None:
     """Write a line for each problem to standard error."""
     for problem in problems:
         sys.stderr.write(put_on_one_line(problem.message) + "\n")
+
+
+def begin(output: str, choices: Sequence[str], lang: str | None) -> None:
+    """Refuse an unknown format or language, and speak the language that was asked for."""
+    if output not in choices:
+        message = t("evidence.bad_format", value=output, choices=", ".join(choices))
+        raise typer.BadParameter(message, param_hint="--format")
+    if lang is not None:
+        try:
+            set_language(lang)
+        except SettingsError as error:
+            raise typer.BadParameter(str(error), param_hint="--lang") from error
+
+
+def choose(**options: Any) -> "EventFilter | None":
+    """Return the filter that the options ask for, or refuse one that can't be understood."""
+    try:
+        return read_filter(options)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def end(problems: list[Problem], notes: list[str]) -> None:
+    """Tell what went wrong, and what was only mended; the exit code is that of the former."""
+    for note in notes:
+        sys.stderr.write(put_on_one_line(note) + "\n")
+    report_problems(problems)
+    if problems:
+        raise typer.Exit(3)
 
 
 def render_chunk(chunk: Chunk) -> str:
@@ -61,19 +98,31 @@ def extract(
     paths: Paths,
     budget_tokens: Annotated[int, typer.Option("--budget-tokens", min=50, help=t("evidence.budget"))] = 2000,
     output: Annotated[str, typer.Option("--format", help=t("evidence.format"))] = "text",
+    baseline: Annotated[list[str] | None, typer.Option("--baseline", help=t("evidence.baseline"))] = None,
+    severity: Severity = None,
+    keyword: Keywords = None,
+    regex: Regex = False,
+    since: Since = None,
+    until: Until = None,
+    lang: Lang = None,
 ) -> None:
     """Print the lines of each log that tell why it failed."""
-    if output not in ("jsonl", "text"):
-        raise typer.BadParameter(
-            t("evidence.bad_format", value=output, choices="jsonl, text"), param_hint="--format"
-        )
+    begin(output, ("jsonl", "text"), lang)
+    wanted = choose(severity=severity, keywords=keyword, regex=regex, since=since, until=until)
     from connectors.extraction import extract_evidence
     from connectors.sources import find_sources, remove_spooled
 
+    good = _read_baseline(baseline) if baseline else None
     sources, _, problems = find_sources(paths)
+    baselines = dict.fromkeys((source.path for source in sources), good) if good else {}
+    notes: list[str] = []
     try:
-        for evidence in extract_evidence(sources, budget_tokens=budget_tokens):
-            if evidence.file.error:
+        for evidence in extract_evidence(
+            sources, budget_tokens=budget_tokens, baselines=baselines, wanted=wanted
+        ):
+            if evidence.file.error and evidence.file.status == "read":
+                notes.append(evidence.file.error)
+            elif evidence.file.error:
                 problems.append(Problem("ingest", evidence.file.path, evidence.file.error))
             for chunk in evidence.chunks:
                 if output == "jsonl":
@@ -82,114 +131,115 @@ def extract(
                     print_chunk(chunk)
     finally:
         remove_spooled(sources)
-    report_problems(problems)
-    if problems:
-        raise typer.Exit(3)
+    end(problems, notes)
 
 
-def render_event(path: str, event: "Event") -> str:
-    """Return the JSON line of an event, in the shape that other programs rely on."""
-    when = event.timestamp
-    shape = {
-        "path": path,
-        "line_start": event.line_start,
-        "line_end": event.line_end,
-        "timestamp": when.isoformat().replace("+00:00", "Z") if when else None,
-        "severity": event.severity,
-        "message": event.message,
-        "template": event.template,
-        "fingerprint": event.fingerprint,
-    }
-    return json.dumps(shape, ensure_ascii=False)
+def _read_baseline(targets: list[str]) -> "Baseline":
+    from connectors.baselines import read_baseline
+
+    try:
+        return read_baseline(targets)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error), param_hint="--baseline") from error
+
+
+def render_events(path: str, events: "pl.DataFrame") -> str:
+    """Return events (`events.EVENT_SCHEMA`) as JSON lines, in the shape that other programs rely on."""
+    import polars as pl
+
+    shape = pl.struct(
+        pl.lit(path).alias("path"),
+        "line_start",
+        "line_end",
+        pl.col("timestamp").dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ"),
+        "severity",
+        "message",
+        "template",
+        "fingerprint",
+    )
+    lines = events.select(shape.struct.json_encode()).to_series()
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _read_blocks(
+    paths: Sequence[str], problems: list[Problem], notes: list[str]
+) -> Iterator[tuple[str, "EventBlock"]]:
+    """Yield the events of all logs that `paths` name, with the path of each, and collect what went wrong."""
+    from bifrost_flow.evidence.events import split_events
+    from connectors.extraction import read_line_blocks
+    from connectors.sources import ReadFacts, find_sources, remove_spooled
+
+    sources, _, unread = find_sources(paths)
+    problems.extend(unread)
+    try:
+        for source in sources:
+            facts = ReadFacts()
+            for block in split_events(read_line_blocks(source, facts)):
+                yield source.path, block
+            _judge(source, facts, problems, notes)
+    finally:
+        remove_spooled(sources)
+
+
+def _judge(source: "Source", facts: "ReadFacts", problems: list[Problem], notes: list[str]) -> None:
+    if facts.error and facts.status == "read":
+        notes.append(facts.error)
+    elif facts.error:
+        problems.append(Problem("ingest", source.path, facts.error))
+
+
+def _print_block(path: str, block: "EventBlock", kept: "pl.Series | None", *, as_text: bool) -> None:
+    from bifrost_flow.evidence.filtering import mark_kept_lines
+
+    if not as_text:
+        sys.stdout.write(render_events(path, block.events if kept is None else block.events.filter(kept)))
+        return
+    lines = block.lines if kept is None else block.lines.filter(mark_kept_lines(block, kept))
+    sys.stdout.write("".join(f"{make_visible(line)}\n" for line in lines))
 
 
 def events(
     paths: Paths,
     output: Annotated[str, typer.Option("--format", help=t("evidence.format"))] = "text",
+    lang: Lang = None,
 ) -> None:
     """Print the events of each log: lines with their time, level and what goes on with them."""
-    if output not in ("jsonl", "text"):
-        raise typer.BadParameter(
-            t("evidence.bad_format", value=output, choices="jsonl, text"), param_hint="--format"
-        )
-    from bifrost_flow.evidence.events import split_events
-    from connectors.extraction import read_lines
-    from connectors.sources import ReadFacts, find_sources, remove_spooled
-
-    sources, _, problems = find_sources(paths)
-    try:
-        for source in sources:
-            facts = ReadFacts()
-            for event in split_events(read_lines(source, facts)):
-                print(render_event(source.path, event) if output == "jsonl" else make_visible(event.text))
-            if facts.error:
-                problems.append(Problem("ingest", source.path, facts.error))
-    finally:
-        remove_spooled(sources)
-    report_problems(problems)
-    if problems:
-        raise typer.Exit(3)
+    begin(output, ("jsonl", "text"), lang)
+    problems: list[Problem] = []
+    notes: list[str] = []
+    for path, block in _read_blocks(paths, problems, notes):
+        _print_block(path, block, None, as_text=output == "text")
+    end(problems, notes)
 
 
 def filter_events(
     paths: Paths,
-    severity: Annotated[str | None, typer.Option("--severity", help=t("evidence.filter.severity"))] = None,
-    keyword: Annotated[list[str] | None, typer.Option("--keyword", help=t("evidence.filter.keyword"))] = None,
-    regex: Annotated[bool, typer.Option("--regex", help=t("evidence.filter.regex"))] = False,
-    since: Annotated[str | None, typer.Option("--since", help=t("evidence.filter.since"))] = None,
-    until: Annotated[str | None, typer.Option("--until", help=t("evidence.filter.until"))] = None,
+    severity: Severity = None,
+    keyword: Keywords = None,
+    regex: Regex = False,
+    since: Since = None,
+    until: Until = None,
     stats: Annotated[bool, typer.Option("--stats", help=t("evidence.filter.stats"))] = False,
-    output: Annotated[str, typer.Option("--format", help=t("evidence.format"))] = "text",
+    output: Annotated[str, typer.Option("--format", help=t("evidence.filter.format"))] = "text",
+    lang: Lang = None,
 ) -> None:
     """Print the events that have a level, words or a time; events of several lines are kept or dropped
     whole."""
-    if output not in ("jsonl", "json", "text"):
-        message = t("evidence.bad_format", value=output, choices="jsonl, json, text")
-        raise typer.BadParameter(message, param_hint="--format")
-    from bifrost_flow.evidence.events import split_events
-    from bifrost_flow.evidence.filtering import EventStats, build_filter
-    from connectors.extraction import read_lines
-    from connectors.sources import ReadFacts, find_sources, remove_spooled
+    begin(output, ("jsonl", "json", "text"), lang)
+    wanted = choose(severity=severity, keywords=keyword, regex=regex, since=since, until=until)
+    from bifrost_flow.evidence.filtering import EventStats
 
-    try:
-        wanted = build_filter(
-            severity=severity, keywords=keyword or [], regex=regex, since=since, until=until
-        )
-    except SettingsError as error:
-        raise typer.BadParameter(str(error)) from error
-    sources, _, problems = find_sources(paths)
+    problems: list[Problem] = []
+    notes: list[str] = []
     counts = EventStats()
-    try:
-        for source in sources:
-            facts = ReadFacts()
-            for event in split_events(read_lines(source, facts)):
-                if not wanted.keeps(event):
-                    continue
-                counts.add(event)
-                if not stats:
-                    text = output == "text"
-                    print(make_visible(event.text) if text else render_event(source.path, event))
-            if facts.error:
-                problems.append(Problem("ingest", source.path, facts.error))
-    finally:
-        remove_spooled(sources)
+    for path, block in _read_blocks(paths, problems, notes):
+        kept = wanted.keeps(block) if wanted else None
+        if stats:
+            counts.add(block.events if kept is None else block.events.filter(kept))
+        else:
+            _print_block(path, block, kept, as_text=output == "text")
     if stats:
+        from bifrost_flow.cli.statistics import print_stats
+
         print_stats(counts.summarise(), as_json=output != "text")
-    report_problems(problems)
-    if problems:
-        raise typer.Exit(3)
-
-
-def print_stats(summary: dict[str, object], *, as_json: bool) -> None:
-    """Print counts as one JSON object or as a table with bars."""
-    if as_json:
-        print(json.dumps(summary, ensure_ascii=False))
-        return
-    for name, value in summary.items():
-        if not isinstance(value, dict):
-            print(f"{t(f'evidence.stats.{name}')}: {value}")
-            continue
-        print(f"\n{t(f'evidence.stats.{name}')}")
-        most = max(value.values(), default=1)
-        for key, count in value.items():
-            print(f"{count:>9}  {'█' * max(1, round(24 * count / most)):<24}  {put_on_one_line(key, 100)}")
+    end(problems, notes)

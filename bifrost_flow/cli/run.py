@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
+from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
 from bifrost_flow.errors import BifrostError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
@@ -62,12 +63,21 @@ def run(
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help=t("run.no_cache"))] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=t("run.dry_run"))] = False,
+    baseline: Annotated[list[str] | None, typer.Option("--baseline", help=t("run.baseline"))] = None,
+    no_baseline: Annotated[bool, typer.Option("--no-baseline", help=t("run.no_baseline"))] = False,
     fail_on: Annotated[str | None, typer.Option(help=t("run.fail_on"))] = None,
+    severity: Severity = None,
+    keyword: Keywords = None,
+    regex: Regex = False,
+    since: Since = None,
+    until: Until = None,
     as_json: Annotated[bool, typer.Option("--json", help=t("run.json"))] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help=t("run.quiet"))] = False,
 ) -> None:
     with exit_on_errors(at_once=True):
+        wanted = {"severity": severity, "keywords": keyword, "regex": regex, "since": since, "until": until}
         parameters = {
+            **wanted,
             "paths": targets,
             "warehouse": warehouse,
             "project": project,
@@ -86,6 +96,8 @@ def run(
             "tokens_per_minute": tokens_per_minute,
             "use_cache": not no_cache,
             "dry_run": dry_run,
+            "baselines": baseline,
+            "use_baselines": not no_baseline,
         }
         try:
             code = _run_audit(parameters, fail_on=fail_on, as_json=as_json, quiet=quiet)
@@ -133,17 +145,27 @@ def _check_parameters(
     Raises:
         SettingsError: a value is not allowed.
     """
-    from bifrost_flow.prompts import load_prompt
+    from bifrost_flow.prompts import load_prompt, parse_reference
     from bifrost_flow.render import pick_formats
+    from connectors.tracking import open_tracker
 
     if fail_on:
         check_gate(fail_on)
-    load_prompt(parameters["prompt"])
+    read_filter(parameters)
+    reference = parse_reference(parameters["prompt"])
+    registry = open_tracker(
+        settings.warehouse,
+        tracking_uri=settings.mlflow.tracking_uri,
+        experiment=settings.mlflow.experiment,
+        enabled=settings.mlflow.enabled,
+    )
+    if not reference.is_exact and not registry.may_hold_prompts():
+        load_prompt(reference.name)
     out = settings.output.out if parameters["out"] is None else parameters["out"]
     pick_formats(parameters["formats"], out=out, configured=settings.output.format)
     if as_json and out == "-":
         raise SettingsError(t("run.json_to_stdout"))
-    for path in parameters["paths"]:
+    for path in (*parameters["paths"], *(parameters["baselines"] or ())):
         try:
             path.encode()
         except UnicodeEncodeError as error:

@@ -52,7 +52,7 @@ def sql(
     output: Annotated[Output, typer.Option("--format", "-f", help=t("tables.format"))] = Output.table,
     lang: LangOption = None,
 ) -> None:
-    with _opened(warehouse, lang) as store:
+    with opened(warehouse, lang) as store:
         from bifrost_flow.cli.grid import write_rows
 
         found = store.query(sys.stdin.read() if query == "-" else query)
@@ -66,7 +66,7 @@ def history(
     output: Annotated[Detail, typer.Option("--format", "-f", help=t("tables.detail"))] = Detail.table,
     lang: LangOption = None,
 ) -> None:
-    with _opened(warehouse, lang) as store:
+    with opened(warehouse, lang) as store:
         runs = store.query_named("runs", "list_runs", {"project": project, "limit": limit}).as_dicts()
         if output is Detail.json:
             from bifrost_flow.cli.grid import write_json
@@ -85,7 +85,7 @@ def show(
     output: Annotated[Detail, typer.Option("--format", "-f", help=t("tables.detail"))] = Detail.table,
     lang: LangOption = None,
 ) -> None:
-    with _opened(warehouse, lang) as store:
+    with opened(warehouse, lang) as store:
         kind, name = _find(store, what, project)
         if kind == "run":
             _show_run(store, name, output)
@@ -94,7 +94,7 @@ def show(
 
 
 @contextmanager
-def _opened(location: str | None, lang: str | None) -> Generator["Warehouse"]:
+def opened(location: str | None, lang: str | None) -> Generator["Warehouse"]:
     """Open the warehouse for reading. Whatever goes wrong is the call's fault here: exit code 2."""
     with exit_on_errors():
         from bifrost_flow.cli.output import apply_output_settings

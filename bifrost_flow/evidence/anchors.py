@@ -75,16 +75,16 @@ MUTED = (
     r"|^\s*\+{1,4} [\w./\[(]|^\$ |^\s*\[command\]|^\s*(?:✓|√|✔|ok |PASS(?:ED)?\b|\[OK\]|\[ *(?:OK|PASSED) *\]|=== RUN|=== PAUSE|=== CONT|--- PASS|--- SKIP|\[PASS\])|\.\.\. *(?:ok|passed|yes|no|skipped|ignored|PASS(?:ED)?|none needed)(?: +[0-9.(].*|[.!])?$| PASSED(?: *\[ *[0-9]+%\])?$| PASSED(?: in .{0,20})?$"
     r"|^(?:Get|Hit|Ign|Fetched|Selecting|Preparing|Unpacking|Setting up|Downloading|Installing|Collecting|Requirement already|Using|Compiling|Downloaded|Fetching|Cloning|Adding|Progress|Resolving|Extracting|Copying|adding|copying|creating|removing|Created|inflating|Checking|checking|Building|Linking)[: ].*$"
     r"|^\s*(?:x|a|r|create mode [0-9]+|rename|inflating:|\[new (?:branch|tag)\]|\* \[new (?:branch|tag)\]) |^remote: |^ \* branch|^(?:gcc|cc|g\+\+|clang|clang\+\+|libtool|ar|ld|c\+\+|cl|rustc|javac|ccache) .{40,}|^\[INFO\] |^(?:export|declare|env|ENV|ARG|alias) |^\s*(?:npm|yarn) [wW][aA][rR][nN]|^\s*[A-Z_]{3,40}=|^\s*\S+ \.. \S*(?:ok|yes|no)$|# (?i:skip|todo)"
-    r"|^(?:[\w:@-]+: )?[\w./@+-]+/[\w.@+-]+:?$|^\s*at |^\s*● Console$|^_+ (?:\w+ )?summary _+$|^\s*File \"|^\s*\w+\s+[0-9]+ .*passed.{0,40}[^1-9]$"
+    r"|^(?:[\w:@-]+: )?[\w./@+-]+/[\w.@+-]+:?$|^\s*at |^\s*● Console$|^##teamcity\[(?:test|block|flow|progress|publish|import|set|build[A-O])|^_+ (?:\w+ )?summary _+$|^\s*File \"|^\s*\w+\s+[0-9]+ .*passed.{0,40}[^1-9]$"
 )
 # Said at a level at which nobody reports a failure: the weaker shapes count for nothing there.
 QUIET = r"\blevel=\"?(?:debug|info|trace)\b|^.{0,60}(?:\bDEBUG\b|\bTRACE\b|\[debug\]|\[info\]|\bINFO\b)|##\[debug\]|##\[warning\]|^.{0,40}(?:\bWARN\b|\bWARNING\b|\[warn(?:ing)?\]|\bwarning:|\blevel=\"?warn)"
 # Where a command starts, and where its failure is told.
-STEP_START = r"^travis_time:start|travis_fold:start|^##\[group\]Run |^##\[section\]Starting|^section_start:|^\$ |^~~~ |^--- [^F]|^\+\+\+ "
+STEP_START = r"^travis_time:start|travis_fold:start|^##\[group\]Run |^##\[section\]Starting|^section_start:|^Executing \"[0-9a-z_]+\" stage of the job script|^\$ |^~~~ |^--- [^F]|^\+\+\+ "
 STEP_FAIL = (
     r"^The command \".+\" (?:exited with [1-9]|failed)|##\[error\]|Build step '.+' marked build as failure"
     r"|^ERROR: Job failed|ERROR: script returned exit code [1-9]|^🚨 Error: The command exited with status [1-9]|Bash exited with code '[1-9]|^Exited with code (?:exit status )?[1-9]|RPM build errors:"
-    r"|Your build has been stopped|^\" exited with [1-9]|^Command exited with non-zero status"
+    r"|^Process exited with code [1-9]|^Command exited with code [1-9]|Your build has been stopped|^\" exited with [1-9]|^Command exited with non-zero status"
 )
 
 _CLASSES = {"w": "0-9A-Za-z_", "s": r" \t\r\n\f\v", "d": "0-9"}
@@ -104,6 +104,9 @@ def to_polars(pattern: str) -> str:
                 out.append(_CLASSES[name] if inside else f"[{_CLASSES[name]}]")
             elif name.lower() in _CLASSES:
                 out.append(f"[^{_CLASSES[name.lower()]}]")
+            elif name == "u":
+                out.append(f"\\x{{{pattern[at + 2 : at + 6]}}}")
+                at += 4
             else:
                 out.append(r"(?-u:\b)" if pair == r"\b" and not inside else pair)
             at += 2

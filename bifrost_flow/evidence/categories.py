@@ -2,12 +2,14 @@
 
 # ruff: noqa: E501 -- a pattern is read as a whole
 
-import re
+from collections.abc import Sequence
 
-from bifrost_flow.evidence.anchors import to_python
+import polars as pl
+
+from bifrost_flow.evidence.anchors import to_polars, to_python
 
 RULES = tuple(
-    (category, re.compile(pattern))
+    (category, to_polars(pattern))
     for category, pattern in (
         ("crash", r"(?:Address|Leak|Thread|Memory)Sanitizer|[Ss]egmentation [Ff]ault|SIGSEGV|SIGABRT|core dumped|KASAN|BUG: |Kernel panic|double free|stack smashing|^panic: |fatal error: unexpected signal"),
         ("out_of_resources", r"[Oo]ut of memory|OutOfMemory|OOMKilled|oom-kill|No space left|Cannot allocate memory|ENOSPC|ENOMEM|Too many open files|Disk quota"),
@@ -34,13 +36,24 @@ SEVERE = to_python(
 )
 
 
-def classify_text(core: str, text: str) -> str:
-    """Return the category of a failure: of its own lines `core` if they tell, else of all its `text`."""
-    for source in (core, text):
-        for category, pattern in RULES:
-            if pattern.search(source):
-                return category
-    return "unknown"
+def classify_texts(cores: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Return the category of each failure: of its own lines, in `cores`, if they tell, else of its whole text."""
+    found = pl.DataFrame({"core": cores, "text": texts}, schema={"core": pl.String, "text": pl.String})
+    named = found.select("text", category=_first_match(pl.col("core")))
+    open_ones = named["category"].is_null()
+    if open_ones.any():
+        by_text = named.filter(open_ones).select(_first_match(pl.col("text")).alias("category"))
+        filled = iter(by_text["category"].fill_null("unknown"))
+        return [category or next(filled) for category in named["category"]]
+    return named["category"].to_list()
+
+
+def _first_match(column: pl.Expr) -> pl.Expr:
+    first_rule, *others = RULES
+    chain = pl.when(column.str.contains(first_rule[1])).then(pl.lit(first_rule[0]))
+    for category, pattern in others:
+        chain = chain.when(column.str.contains(pattern)).then(pl.lit(category))
+    return chain.otherwise(None)
 
 
 def judge_severity(kind: str, core: str, *, leading: bool) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from bifrost_flow.evidence import anchors, categories, select
@@ -16,61 +17,105 @@ BEFORE_STACK = 40  # lines before an exception in which its stack may stand
 _ECHO = anchors.to_python(anchors.ECHO)
 
 
-def build_chunks(
-    pieces: list[select.Piece], page: select.Page, path: str, budget_tokens: int, *, failed: bool
-) -> list[Chunk]:
-    """Return the chunks of `pieces`; placeholders may be longer than the secrets they stand for, so the
-    last gives way."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A chunk before it is classified: that is done for the chunks of many files in one go."""
+
+    path: str
+    rank: int
+    kind: str
+    score: float
+    anchor: int  # 0-based
+    kept: tuple[int, ...]  # 0-based lines
+    text: str
+    redactions: int
+    core: str  # the failure's own lines
+    fingerprint: str
+    template: str
+
+
+def draft_chunks(pieces: list[select.Piece], page: select.Page, path: str, budget_tokens: int) -> list[Draft]:
+    """Return the chunks to be of `pieces`; placeholders may be longer than the secrets they stand for, so
+    the last lines give way."""
     room = budget_tokens * 4
-    chunks: list[Chunk] = []
+    drafts: list[Draft] = []
     for piece in pieces:
-        chunk = build_chunk(piece, page, path, len(chunks) + 1, failed=failed)
-        while (size := len(chunk.text.encode()) + 1) > room and len(piece.kept) > 1:
-            piece.kept.discard(max(piece.kept))
-            chunk = build_chunk(piece, page, path, len(chunks) + 1, failed=failed)
-        if size <= room:
-            chunks.append(chunk)
-            room -= size
-    return chunks
+        kept, text, redactions = _show(sorted(piece.kept), page, room)
+        if not kept:
+            continue
+        room -= len(text.encode()) + 1
+        core = _name_core(piece, page, kept, text, redactions)
+        start = max(piece.anchor - BEFORE_STACK, piece.first)
+        stack = [line for n in range(start, piece.anchor + REACH) if (line := page.get(n)) is not None]
+        fingerprint, template = fingerprint_lines(
+            [*core.split("\n"), *name_access(stack[:80]), *name_frames(stack)]
+        )
+        drafts.append(
+            Draft(
+                *(path, len(drafts) + 1, piece.kind, piece.score, piece.anchor),
+                *(tuple(kept), text, redactions, core, fingerprint, template),
+            )
+        )
+    return drafts
 
 
-def build_chunk(piece: select.Piece, page: select.Page, path: str, rank: int, *, failed: bool) -> Chunk:
-    """Return the chunk that shows what a piece keeps; `failed` is whether its job did."""
-    kept = sorted(piece.kept)
-    # Redacted before it is cut: half a secret would not be recognised.
-    redacted, redactions = redact_text("\n".join(page.get(line) or "" for line in kept))
-    texts = [select.show_line(line) for line in redacted.split("\n")]
-    text = "\n".join(texts)
-    cores = name_failure(piece, page, texts)
-    core, _ = redact_text("\n".join(cores))
-    start = max(piece.anchor - BEFORE_STACK, piece.first)
-    stack = [line for n in range(start, piece.anchor + REACH) if (line := page.get(n)) is not None]
-    fingerprint, template = fingerprint_lines(
-        [*core.split("\n"), *name_access(stack[:80]), *name_frames(stack)]
-    )
-    spans = _spans(kept)
+def _show(kept: list[int], page: select.Page, room: int) -> tuple[list[int], str, int]:
+    """Return the lines of `kept` that fit into `room` bytes, their text and how many secrets it held."""
+    while kept:
+        # Redacted before it is cut: half a secret would not be recognised.
+        redacted, redactions = redact_text("\n".join(page.get(line) or "" for line in kept))
+        text = "\n".join(map(select.show_line, redacted.split("\n")))
+        if len(text.encode()) < room:
+            return kept, text, redactions
+        kept = kept[:-1]
+    return kept, "", 0
+
+
+def finish_chunks(drafts: Sequence[tuple[Draft, bool]]) -> list[Chunk]:
+    """Return the chunks of `drafts`, in order, each of which comes with whether its file's job failed."""
+    shown = [
+        "\n".join(draft.text.split("\n")[-TELLING_LINES:]) if draft.kind == "tail" else draft.text
+        for draft, _ in drafts
+    ]
+    named = categories.classify_texts([draft.core for draft, _ in drafts], shown)
+    return [
+        _finish(draft, category, leading=failed and draft.rank == 1)
+        for (draft, failed), category in zip(drafts, named, strict=True)
+    ]
+
+
+def _finish(draft: Draft, category: str, *, leading: bool) -> Chunk:
+    spans = _spans(draft.kept)
     return Chunk(
-        chunk_id=hashlib.sha256(f"{path}:{spans}:{fingerprint}".encode()).hexdigest()[:16],
-        path=path,
-        rank=rank,
+        chunk_id=hashlib.sha256(f"{draft.path}:{spans}:{draft.fingerprint}".encode()).hexdigest()[:16],
+        path=draft.path,
+        rank=draft.rank,
         spans=spans,
-        severity=categories.judge_severity(piece.kind, core, leading=failed and rank == 1),
-        category=categories.classify_text(
-            core, "\n".join(texts[-TELLING_LINES:]) if piece.kind == "tail" else text
-        ),
-        score=round(piece.score, 2),
-        fingerprint=fingerprint,
-        template=template,
-        tokens=-(-len(text.encode()) // 4),
-        text=text,
-        redactions=redactions,
-        anchor=piece.anchor + 1,
+        severity=categories.judge_severity(draft.kind, draft.core, leading=leading),
+        category=category,
+        score=round(draft.score, 2),
+        fingerprint=draft.fingerprint,
+        template=draft.template,
+        tokens=-(-len(draft.text.encode()) // 4),
+        text=draft.text,
+        redactions=draft.redactions,
+        anchor=draft.anchor + 1,
     )
 
 
-def name_failure(piece: select.Piece, page: select.Page, texts: Sequence[str]) -> list[str]:
-    """Return the lines that say which failure a piece is of."""
-    if piece.kind == "tail" or piece.anchor not in piece.kept:
+def _name_core(
+    piece: select.Piece, page: select.Page, kept: Sequence[int], text: str, redactions: int
+) -> str:
+    core = "\n".join(name_failure(piece, page, kept, text.split("\n")))
+    # A heading's first lines need not be among those that were kept, and so be clean.
+    return redact_text(core)[0] if redactions or piece.kind == "header" else core
+
+
+def name_failure(
+    piece: select.Piece, page: select.Page, kept: Sequence[int], texts: Sequence[str]
+) -> list[str]:
+    """Return the lines that say which failure a piece is of, of which `kept` are shown as `texts`."""
+    if piece.kind == "tail" or piece.anchor not in kept:
         return last_words(texts)
     own = page.get(piece.anchor) or ""
     if piece.kind != "header":
@@ -82,8 +127,8 @@ def name_failure(piece: select.Piece, page: select.Page, texts: Sequence[str]) -
 
 def last_words(texts: Sequence[str]) -> list[str]:
     """Return the last line that says more than that something ended."""
-    telling = [text for text in texts if text.strip() and not _ECHO.search(text)]
-    return telling[-2:] or list(texts[-1:])
+    telling = (text for text in reversed(texts) if text.strip() and not _ECHO.search(text))
+    return list(islice(telling, 2))[::-1] or list(texts[-1:])
 
 
 def _spans(lines: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -1,202 +1,329 @@
-"""Split a log into events: a line with its time and level, and the lines that go on with it."""
+"""Split a log into events: a line with its time and level, and the lines that go on with it.
+
+Works on blocks of lines as columns. What takes a closer look, the level and the template, is found once for all lines that
+differ in numbers only.
+"""
 
 # ruff: noqa: E501 -- a pattern is read as a whole
 
-import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import islice
 
-from bifrost_flow.evidence.clean import strip_escapes
-from bifrost_flow.evidence.fingerprint import hash_template, mask_event
-from bifrost_flow.evidence.levels import NAMES, find_level
-from bifrost_flow.evidence.times import find_stamp, read_epoch
+import polars as pl
+
+from bifrost_flow.evidence.clean import ESCAPES
+from bifrost_flow.evidence.fingerprint import hash_template, mask_events
+from bifrost_flow.evidence.jsonlog import find_starts, is_json_log, parse_object, read_object
+from bifrost_flow.evidence.levels import HINT, NUMBERED, find_level, find_second_level
+from bifrost_flow.evidence.stamps import Shapes
 
 SAMPLE_LINES = 400
-HEADED_SHARE = 0.5
+HEADED_SHARE = 0.4
 MAX_EVENT_LINES = 5000
-MAX_JSON_BYTES = 1 << 20
+MAX_HELD_BYTES = 8 << 20
+MAX_KEY = 2000  # characters of a line that count for its level and template
+_MAX_KNOWN = 200_000
 
-_CONTINUES = re.compile(r"^(?:\s+\S|Caused by:|\.\.\. \d+ more|\tat |[}\])])")
-_TIME_KEYS = ("timestamp", "@timestamp", "time", "ts", "log_timestamp", "datetime", "date", "eventtime", "event_time", "event_timestamp", "timestamp_ms", "client_ts_ms", "created_at", "createdat", "created", "start_time", "startedat", "occurred_at", "asctime", "t")  # fmt: skip
-_LEVEL_KEYS = (
-    "level",
-    "severity",
-    "log_level",
-    "loglevel",
-    "lvl",
-    "levelname",
-    "severity_text",
-    "status",
-    "priority",
-    "type",
+# How far behind the start of its line the time of a header may stand; nearer where all of a log's stand so.
+_HEAD_REACH, _NEAR_REACH = 70, 12
+_CONTROL = "[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\x7f\ufeff]"
+# Lines that go on with a report, in a log without times.
+_FRAME = (
+    r"^(?:\s+at \S|\s+File \"|\s*Caused by:|\s*\.\.\. \d+ (?:more|common)|\s*Suppressed: |\tfrom |\s+from \S+:\d|[}\])]+[;,]?$"
+    r"|The above exception was|During handling of the above|goroutine \d+ \[|created by \S+ in goroutine|\s+\S+\.go:\d+|\s*-->|\s*\d+ \||\s*\|\s|\s*\^)"
 )
-_TEXT_KEYS = ("message", "msg", "log", "text", "event", "body", "short_message")
+_RAISED = r"^[A-Za-z_][\w.$]*(?:Error|Exception|Warning|Interrupt|Exit|Failure)(?::|$)"
+# Lines that others go on with.
+_LEVEL_WORD = r"^\s*[\[(<]?(?:(?i:trace|debug|info|notice|warn|warning|error|severe|critical|fatal)[\])>]|(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|LOG)\b)[\s:|-]*"
+_OPENS = r"(?:[:{\[(,\\|=>]\s*$)|(?i:\b(?:error|exception|warning|failed|failure|panic|fatal|traceback)\b)"
+
+_READ = {
+    "key": pl.String,
+    "level": pl.String,
+    "number": pl.Int8,
+    "template": pl.String,
+    "fingerprint": pl.String,
+}
+_SAID = {
+    "index": pl.get_index_type(),
+    "own": pl.Datetime("us", "UTC"),
+    "told": pl.String,
+    "said": pl.String,
+    "text": pl.String,
+}
+EVENT_SCHEMA = {
+    "line_start": pl.Int64,
+    "line_end": pl.Int64,
+    "timestamp": pl.Datetime("us", "UTC"),
+    "severity": pl.String,
+    "message": pl.String,
+    "template": pl.String,
+    "fingerprint": pl.String,
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One event of a log; line numbers are 1-based and inclusive."""
+class EventBlock:
+    """Consecutive lines of a log and the events in them.
 
-    line_start: int
-    line_end: int
-    timestamp: datetime | None
-    severity: str | None
-    message: str  # the first line's, behind time and level
-    template: str
-    fingerprint: str
-    text: str  # all lines
-
-
-def split_events(lines: Iterable[str]) -> Iterator[Event]:
-    """Yield the events of a log, in order. Blank lines between events belong to none.
-
-    Whether lines start events by their time or each by itself is decided on the first lines.
+    `events` has the columns of `EVENT_SCHEMA`: 1-based, inclusive line numbers, UTC, one of `records.SEVERITIES`, the
+    first line's text behind its time, and its template. `lines` are as they stand in the log; `first` is the number
+    of their first.
     """
-    source = iter(lines)
-    sample = list(islice(source, SAMPLE_LINES))
-    headed = _is_headed(sample)
-    if next((line for line in sample if line.strip()), "").lstrip().startswith(("{", "[{")):
-        yield from _split_json(_chain(sample, source))
-        return
-    first, held = 0, []
-    for number, raw in enumerate(_chain(sample, source), start=1):
-        line = strip_escapes(raw)
-        if _starts_event(line, headed, bool(held)):
-            if held:
-                yield _build(first, held)
-            first, held = number, [line]
-        elif held and (line.strip() or headed) and len(held) < MAX_EVENT_LINES:
-            held.append(line)
-        elif held:
-            yield _build(first, held)
-            held = []
-    if held:
-        yield _build(first, held)
+
+    events: pl.DataFrame
+    lines: pl.Series
+    first: int
 
 
-def _chain(first: list[str], rest: Iterable[str]) -> Iterator[str]:
-    yield from first
-    yield from rest
+def split_events(blocks: Iterable[pl.Series]) -> Iterator[EventBlock]:
+    """Yield the events of a log, in order, from its lines in blocks. Blank lines between events belong to none.
+
+    Whether lines start events by their time or each by itself is decided on the first lines. An event that is open at a
+    block's end is held over, up to `MAX_EVENT_LINES` and `MAX_HELD_BYTES`.
+    """
+    shapes = Shapes()
+    reader: _Reader | None = None
+    held = pl.Series("line", [], dtype=pl.String)
+    first = 1
+    blocks = iter(blocks)
+    block = next(blocks, None)
+    while block is not None:
+        lines = pl.concat([held, block.alias("line")]) if len(held) else block.alias("line")
+        block = next(blocks, None)
+        seen = _look(lines, shapes)
+        reader = reader or _Reader(seen.head(SAMPLE_LINES))
+        marks = reader.mark(seen)
+        cut = len(lines) if block is None else _last_start(marks)
+        held = lines[cut:]
+        if len(held) > MAX_EVENT_LINES or held.str.len_bytes().sum() > MAX_HELD_BYTES:
+            cut, held = len(lines), lines[:0]
+        if cut:
+            yield EventBlock(reader.read(seen[:cut], marks[:cut], first), lines[:cut], first)
+        first += cut
 
 
-def _is_headed(sample: list[str]) -> bool:
-    telling = [line for line in map(strip_escapes, sample) if line.strip()]
-    if not telling:
-        return False
-    stamped = [_has_head(line) for line in telling]
-    return stamped[0] or sum(stamped) >= HEADED_SHARE * len(stamped)
+def _last_start(marks: pl.Series) -> int:
+    starts = (marks == 1).arg_true()
+    return int(starts[-1]) if len(starts) else 0
 
 
-def _has_head(line: str) -> bool:
-    stamp = find_stamp(line, reach=70) if line[:1] not in " \t" else None
-    return stamp is not None and (stamp.when is not None or stamp.start <= 12)
-
-
-def _starts_event(line: str, headed: bool, open_event: bool) -> bool:
-    if headed:
-        return _has_head(line) or not (open_event or not line.strip())
-    return bool(line.strip()) and not (open_event and _CONTINUES.match(line))
-
-
-def _build(first: int, held: list[str]) -> Event:
-    while len(held) > 1 and not held[-1].strip():
-        held.pop()
-    head = held[0]
-    stamp = find_stamp(head)
-    after = head[stamp.end :] if stamp else head
-    level = find_level(head, after)
-    template = mask_event(head, stamp.start if stamp else 0, stamp.end if stamp else 0)
-    return Event(
-        first,
-        first + len(held) - 1,
-        stamp.when if stamp else None,
-        level,
-        after.strip(" ]|:-") or head,
-        template,
-        hash_template(template),
-        "\n".join(held),
+def _look(lines: pl.Series, shapes: Shapes) -> pl.DataFrame:
+    """Return a row for each line: `line` as a person sees it, `blank`, `indented`, and its time as of `Shapes`."""
+    if lines.str.contains(_CONTROL).any():
+        shown = (
+            pl.col("line").str.replace_all(ESCAPES, "").str.strip_chars_end("\r").str.replace(r"^.*\r", "")
+        )
+        lines = lines.to_frame("line").select(shown.str.strip_prefix("\ufeff")).to_series()
+    stamps = shapes.find(lines)
+    return stamps.with_columns(
+        line=lines,
+        blank=lines.str.strip_chars() == "",
+        indented=lines.str.contains(r"^\s"),
     )
 
 
-def _split_json(lines: Iterable[str]) -> Iterator[Event]:
-    first, held, size = 0, [], 0
-    for number, line in enumerate(lines, start=1):
-        if not held and not line.strip():
-            continue
-        if not held:
-            first = number
-        held.append(line)
-        size += len(line)
-        whole = line.rstrip().endswith(("}", "]", "},")) and _parse("\n".join(held))
-        if whole or size > MAX_JSON_BYTES or (len(held) == 1 and not line.lstrip().startswith(("{", "["))):
-            yield _build_json(first, held, whole or None)
-            held, size = [], 0
-    if held:
-        yield _build_json(first, held, None)
+class _Reader:
+    """Reads one log, whose first lines have shown how its events begin."""
+
+    def __init__(self, sample: pl.DataFrame) -> None:
+        self._known: dict[str, tuple[str | int | None, str, str]] = {}
+        telling = sample.filter(~pl.col("blank"))
+        self._json = bool(len(telling)) and is_json_log(telling["line"][0])
+        self._reach = _HEAD_REACH
+        heads = telling.filter(self._heads())
+        if len(heads) and (heads["start"] <= _NEAR_REACH).sum() >= 0.95 * len(heads):
+            self._reach = _NEAR_REACH
+        flush = telling.filter(~pl.col("indented") & ~pl.col("line").str.contains(_FRAME))
+        share = len(heads) / max(1, len(flush))
+        leads = bool(len(telling)) and telling.select(self._heads()).to_series()[0]
+        self._headed = share >= HEADED_SHARE or (leads and (share >= 0.05 or len(telling) < 20))
+
+    def _heads(self) -> pl.Expr:
+        dated = pl.col("when").is_not_null() | (pl.col("start") <= _NEAR_REACH)
+        return (
+            pl.col("start").is_not_null() & ~pl.col("indented") & (pl.col("start") <= self._reach) & dated
+        ).fill_null(value=False)
+
+    def mark(self, seen: pl.DataFrame) -> pl.Series:
+        """Return for each line 1 if it starts an event, 0 if it goes on with one, -1 if it belongs to none."""
+        if self._json:
+            starts = pl.Series(find_starts(seen["line"].to_list()))
+            return _mark(starts, seen["line"].str.contains(r"^\s*[\[\]]?,?\s*$"))
+        alone = seen.select(_starts_alone()).to_series()
+        if not self._headed:
+            return _mark(alone, seen["blank"])
+        heads = seen.select(self._heads()).to_series()
+        opened = heads.cum_max() if len(heads) else heads
+        starts = heads | (alone & ~opened)
+        starts = starts | _overlong(starts)
+        return _mark(starts, seen["blank"] & ~opened)
+
+    def read(self, seen: pl.DataFrame, marks: pl.Series, first: int) -> pl.DataFrame:
+        """Return the events (`EVENT_SCHEMA`) among lines whose first is number `first`."""
+        rows = seen.with_row_index("row").with_columns(mark=marks)
+        # Lines between events cut them, and belong to none.
+        rows = rows.with_columns(event=(pl.col("mark") != 0).cum_sum()).filter(pl.col("mark") >= 0)
+        last = pl.col("row").filter(~pl.col("blank")).max()
+        heads = rows.group_by("event", maintain_order=True).agg(
+            pl.all().exclude("row").first(),
+            pl.col("row").first(),
+            last=pl.coalesce(last, pl.col("row").first()),
+            second=pl.col("line").get(1, null_on_oob=True).str.slice(0, 200),
+        )
+        heads = self._judge(self._read_objects(heads, seen["line"]))
+        return heads.select(
+            line_start=pl.col("row").cast(pl.Int64) + first,
+            line_end=pl.col("last").cast(pl.Int64) + first,
+            timestamp="when",
+            severity="level",
+            message="message",
+            template="template",
+            fingerprint="fingerprint",
+        )
+
+    def _judge(self, heads: pl.DataFrame) -> pl.DataFrame:
+        """Return `heads` with `level`, `message`, `template` and `fingerprint`."""
+        before = pl.col("line").str.slice(0, pl.col("start"))
+        after = pl.col("line").str.slice(pl.col("end"))
+        key = (
+            pl.when(pl.col("text").is_not_null())
+            .then("text")
+            .when(pl.col("start").is_null())
+            .then("line")
+            .otherwise(before + pl.lit("\x00") + after)
+        )
+        # Not cut within a word, which would look like another.
+        short = (
+            pl.when(key.str.len_bytes() > MAX_KEY)
+            .then(key.str.slice(0, MAX_KEY).str.replace(r"\s\S*$", ""))
+            .otherwise(key)
+        )
+        heads = heads.with_columns(key=fold(short), after=pl.coalesce("said", after, "line"))
+        known = self._read_keys(heads["key"].unique())
+        rows = [
+            (
+                text,
+                level if isinstance(level, str) else None,
+                level if isinstance(level, int) else None,
+                template,
+                mark,
+            )
+            for text, (level, template, mark) in known.items()
+        ]
+        table = pl.DataFrame(rows, schema=_READ, orient="row")
+        heads = heads.join(table, on="key", how="left", maintain_order="left")
+        message = pl.col("after").str.strip_chars(" \t]|:-").str.replace(_LEVEL_WORD, "")
+        heads = heads.with_columns(
+            message=pl.when(pl.col("said").is_not_null())
+            .then("said")
+            .when(message == "")
+            .then("line")
+            .otherwise(message),
+            level=pl.coalesce("told", "level"),
+            number=pl.when(pl.col("text").is_null()).then("number"),
+        )
+        for number in heads["number"].drop_nulls().unique():
+            heads = _read_numbers(heads, number)
+        return _read_seconds(heads)
+
+    def _read_keys(self, keys: pl.Series) -> dict[str, tuple[str | int | None, str, str]]:
+        """Return level, template and fingerprint of each of `keys`, folded lines with `\\0` in place of their time."""
+        if len(self._known) > _MAX_KNOWN:
+            self._known.clear()
+        new = keys.filter(pl.Series([key not in self._known for key in keys], dtype=pl.Boolean))
+        for key, template, hinted in zip(new, mask_events(new), new.str.contains(HINT), strict=True):
+            level = None
+            if hinted:
+                before, mark, after = key.partition("\x00")
+                level = find_level(before, after) if mark else find_level("", before)
+            self._known[key] = (level, template, hash_template(template))
+        return {key: self._known[key] for key in keys}
+
+    def _read_objects(self, heads: pl.DataFrame, lines: pl.Series) -> pl.DataFrame:
+        """Return `heads` with what those that are JSON objects say: `said`, `told`, `text` and their own `when`.
+
+        That is their message, their level, and what stands for them where they have no message.
+        """
+        pattern = r"^\s*\[?\s*\{" if self._json else r"^\{.*\}\s*$"
+        wanted = heads["line"].str.contains(pattern)
+        rows = []
+        if wanted.any():
+            for at, row, last in (
+                heads.with_row_index().filter(wanted).select("index", "row", "last").iter_rows()
+            ):
+                value = parse_object("\n".join(lines[row : last + 1]))
+                if value is not None:
+                    event = read_object(value)
+                    rows.append(
+                        (at, event.when, event.level, event.text or lines[row], event.text or event.keys)
+                    )
+        table = pl.DataFrame(rows, schema=_SAID, orient="row")
+        joined = heads.with_row_index().join(table, on="index", how="left", maintain_order="left")
+        own = pl.when(pl.col("text").is_null()).then("when").otherwise("own")
+        return joined.with_columns(when=own).drop("index", "own")
 
 
-def _parse(text: str) -> dict[str, object] | None:
-    try:
-        value = json.loads(text.rstrip().rstrip(","))
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+def _mark(starts: pl.Series, outside: pl.Series) -> pl.Series:
+    """Return 1 where an event starts, -1 outside of events, else 0; nothing goes on with a line outside."""
+    frame = pl.DataFrame({"starts": starts, "outside": outside})
+    fresh = pl.col("outside").shift(1, fill_value=True) & ~pl.col("outside")
+    mark = pl.when("outside").then(-1).when(pl.col("starts") | fresh).then(1).otherwise(0)
+    return frame.select(mark.cast(pl.Int8)).to_series()
 
 
-def _build_json(first: int, held: list[str], value: dict[str, object] | None) -> Event:
-    if value is None:
-        return _build(first, held)
-    flat = {key.lower(): item for key, item in _flatten(value)}
-    text = next((item for key in _TEXT_KEYS if isinstance(item := flat.get(key), str)), "")
-    # JSON can spell half a character, which nothing can print.
-    text = text.encode("utf-8", "replace").decode()
-    when = next((found for key in _TIME_KEYS if (found := _read_time(flat.get(key)))), None)
-    words = (str(flat.get(key, "")).strip().lower() for key in _LEVEL_KEYS)
-    level = next((NAMES[word] for word in words if word in NAMES), None) or _judge_status(flat)
-    if when is None and (stamp := find_stamp(text)):
-        when = stamp.when
-    template = mask_event(text, 0, 0) if text else " ".join(sorted(flat))
-    return Event(
-        first,
-        first + len(held) - 1,
-        when,
-        level,
-        text or held[0],
-        template,
-        hash_template(template),
-        "\n".join(held),
+def _starts_alone() -> pl.Expr:
+    """Tell whether a line starts an event in a log without times: it doesn't go on with a report."""
+    line, indented, blank = pl.col("line"), pl.col("indented"), pl.col("blank")
+    frame = line.str.contains(_FRAME)
+    begins = indented & ~indented.shift(1, fill_value=False)
+    opened = line.shift(1).str.contains(_OPENS).fill_null(value=False)
+    goes_on = (
+        pl.when(begins)
+        .then(opened | frame | line.str.starts_with("\t"))
+        .when(indented)
+        .then(None)
+        .otherwise(pl.lit(value=False))
+    )
+    raised = ~indented & indented.shift(1, fill_value=False) & line.str.contains(_RAISED)
+    return ~(goes_on.forward_fill().fill_null(value=False) & indented | frame | raised) & ~blank
+
+
+def _overlong(starts: pl.Series) -> pl.Series:
+    """Tell where an event has gone on for so long that it's cut."""
+    frame = pl.DataFrame({"start": starts}).with_row_index("row")
+    begin = pl.when("start").then("row").forward_fill()
+    return frame.select(((pl.col("row") - begin) % MAX_EVENT_LINES == 0).fill_null(value=False)).to_series()
+
+
+def fold(text: pl.Expr) -> pl.Expr:
+    """Replace numbers, and words made of letters and digits, by one digit: nothing depends on which it was."""
+    return (
+        text.str.replace_all("[0-9]+", "0")
+        .str.replace_all(r"\b[a-fA-F]*0[a-fA-F0]*\b", "0")
+        .str.replace_all("[A-Za-z0]*0[A-Za-z]+0[A-Za-z0]*", "0")
     )
 
 
-def _judge_status(flat: dict[str, object]) -> str | None:
-    code = next(
-        (flat[key] for key in ("statuscode", "status_code", "status", "http_status") if key in flat), None
+def _read_numbers(heads: pl.DataFrame, number: int) -> pl.DataFrame:
+    """Return `heads` where the levels that are numbers of kind `number` are read."""
+    numbered = NUMBERED[number]
+    mine = pl.col("number") == number
+    heads = heads.with_columns(digits=pl.when(mine).then(pl.col("line").str.extract(numbered.pattern)))
+    names = {text: numbered.read(text) for text in heads["digits"].drop_nulls().unique()}
+    level = pl.col("digits").replace_strict(names, default=None, return_dtype=pl.String)
+    return heads.with_columns(level=pl.coalesce("level", level)).drop("digits")
+
+
+def _read_seconds(heads: pl.DataFrame) -> pl.DataFrame:
+    """Return `heads` where those without a level have the one that stands on their second line."""
+    texts = (
+        heads.filter(pl.col("level").is_null() & (pl.col("last") > pl.col("row")))["second"]
+        .drop_nulls()
+        .unique()
     )
-    if isinstance(code, bool) or not isinstance(code, int | float | str) or not str(code).isdigit():
-        return None
-    return "info" if int(code) < 400 else "error" if int(code) < 600 else None
-
-
-def _flatten(value: dict[str, object], depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Yield keys and values, the outer ones last so that they win."""
-    for item in value.values():
-        if isinstance(item, dict) and depth < 4:
-            yield from _flatten(item, depth + 1)
-    for key, item in value.items():
-        if not isinstance(item, dict):
-            yield key, item
-
-
-def _read_time(value: object) -> datetime | None:
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int | float):
-        return read_epoch(float(value))
-    text = str(value)
-    if text.replace(".", "", 1).isdigit() and len(text.split(".")[0]) >= 9:
-        return read_epoch(float(text))
-    stamp = find_stamp(text)
-    return stamp.when if stamp else None
+    names = {text: level for text in texts if (level := find_second_level(text))}
+    if not names:
+        return heads
+    level = pl.col("second").replace_strict(names, default=None, return_dtype=pl.String)
+    return heads.with_columns(level=pl.coalesce("level", pl.when(pl.col("last") > pl.col("row")).then(level)))

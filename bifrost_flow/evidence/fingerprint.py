@@ -9,47 +9,51 @@ detectable rather than silently splitting the history: findings of another versi
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+
+import polars as pl
 
 VERSION = "f1"
 MAX_TEMPLATE = 400
 
+# Each mask with the literals of which one must stand in a text for the pattern to match; "0" stands for any digit.
 _MASKS = tuple(
-    (re.compile(pattern), mask)
-    for pattern, mask in (
-        (r"^(?:rcu: )?INFO: rcu\w* (?:self-)?detected (?:expedited )?stalls? on .*", "INFO: rcu stall"),
-        (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "<id>"),
-        (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d))?)?", "<time>"),
-        (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?:[A-Z][a-z]{2} +\d{1,2}|\d{1,2} [A-Z][a-z]{2})(?: \d{4})?(?: \d\d:\d\d:\d\d)?(?: [A-Z]{3,4})?(?: \d{4})?", "<time>"),
-        (r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} \d\d:\d\d:\d\d\b", "<time>"),
-        (r"\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?\b", "<time>"),
-        (r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>|`)\]}]+", "<url>"),
-        (r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b", "<mail>"),
-        (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b", "<host>"),
-        (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|dev|local|internal|example|cloud|test|lan|corp|edu|gov)(?::\d+)?\b", "<host>"),
-        (r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/]|\.{1,2}[\\/]|~/)?(?:[\w.@+~%=-]+[\\/])+(?=[\w.@+~%=-]*)", ""),
-        (r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?", ""),
-        (r"(?i)\b(pid|cpu|comm|tid|task)([:= #]+)[\w./:-]+", r"\1 <n>"),
-        (r"\b0[xX][0-9a-fA-F]+\b", "<n>"),
-        (r"\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{7,}\b", "<n>"),
-        (r"(\"|'|`|‘|“)(?=[^\"'`’”\n]{1,200}[\"'`’”])[^\"'`’”\n]*(?:[\d\s/\\]|[^\"'`’”\n]{40})[^\"'`’”\n]*[\"'`’”]", "<q>"),
-        (r"(?<![A-Za-z])[-+]?\d+(?:[.,:]\d+)*(?:\s?(?:ms|us|µs|ns|s|sec|secs|seconds|m|min|mins|minutes|h|hours|[KMGT]i?B|[kKMGT]|%|bytes|B)\b)?", "<n>"),
-        (r"\d+", "<n>"),
-        (r"(?:<n>[\s,;:x]*){2,}", "<n> "),
-        (r"[=*_~+#.-]{4,}", "--"),
-        (r"\s+", " "),
+    (re.compile(pattern), mask, needs)
+    for pattern, mask, needs in (
+        (r"^(?:rcu: )?INFO: rcu\w* (?:self-)?detected (?:expedited )?stalls? on .*", "INFO: rcu stall", ("INFO: rcu",)),
+        (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "<id>", ("-",)),
+        (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d))?)?", "<time>", ("-0", "-1")),
+        (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?:[A-Z][a-z]{2} +\d{1,2}|\d{1,2} [A-Z][a-z]{2})(?: \d{4})?(?: \d\d:\d\d:\d\d)?(?: [A-Z]{3,4})?(?: \d{4})?", "<time>", ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")),
+        (r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} \d\d:\d\d:\d\d\b", "<time>", (":",)),
+        (r"\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?\b", "<time>", (":",)),
+        (r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>|`)\]}]+", "<url>", ("://",)),
+        (r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b", "<mail>", ("@",)),
+        (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b", "<host>", (".",)),
+        (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|dev|local|internal|example|cloud|test|lan|corp|edu|gov)(?::\d+)?\b", "<host>", (".",)),
+        (r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/]|\.{1,2}[\\/]|~/)?(?:[\w.@+~%=-]+[\\/])+(?=[\w.@+~%=-]*)", "", ("/", "\\")),
+        (r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?", "", ("+0x",)),
+        (r"(?i)\b(pid|cpu|comm|tid|task)([:= #]+)[\w./:-]+", r"\1 <n>", ("pid", "PID", "Pid", "cpu", "CPU", "Cpu", "comm", "COMM", "Comm", "tid", "TID", "Tid", "task", "TASK", "Task")),
+        (r"\b0[xX][0-9a-fA-F]+\b", "<n>", ("0x", "0X")),
+        (r"\b(?=[0-9a-fA-F]*\d)(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{7,}\b", "<n>", ("0",)),
+        (r"(\"|'|`|‘|“)(?=[^\"'`’”\n]{1,200}[\"'`’”])[^\"'`’”\n]*(?:[\d\s/\\]|[^\"'`’”\n]{40})[^\"'`’”\n]*[\"'`’”]", "<q>", ('"', "'", "`", "‘", "“")),
+        (r"(?<![A-Za-z])[-+]?\d+(?:[.,:]\d+)*(?:\s?(?:ms|us|µs|ns|s|sec|secs|seconds|m|min|mins|minutes|h|hours|[KMGT]i?B|[kKMGT]|%|bytes|B)\b)?", "<n>", ("0",)),
+        (r"\d+", "<n>", ("0",)),
+        (r"(?:<n>[\s,;:x]*){2,}", "<n> ", ("<n>",)),
+        (r"[=*_~+#.-]{4,}", "--", ("",)),
+        (r"\s+", " ", ("",)),
     )
 )  # fmt: skip
 
+_DIGIT = re.compile(r"\d")
 
-_NAMES = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*[`']|‘[^’]*’|[\w-]+\.[a-z]{1,5}\b|\b\w*[_.]\w+\b")
 
-
-def mask_text(text: str, *, names: bool = False) -> str:
-    """Return `text` with everything masked that varies between two reports of the same failure; names too, if asked."""
-    for pattern, mask in _MASKS:
-        text = pattern.sub(mask, text)
-    if names:
-        text = _NAMES.sub("<q>", text)
+@lru_cache(maxsize=1 << 15)
+def mask_text(text: str) -> str:
+    """Return `text` with everything masked that varies between two reports of the same failure."""
+    digits = _DIGIT.search(text) is not None
+    for pattern, mask, needs in _MASKS:
+        if any(literal in text if literal != "0" else digits for literal in needs):
+            text = pattern.sub(mask, text)
     return text.strip()[:MAX_TEMPLATE]
 
 
@@ -65,40 +69,50 @@ def hash_template(template: str) -> str:
     return f"{VERSION}:{digest[:16]}"
 
 
-_EVENT_MASKS = tuple(
-    (re.compile(pattern), mask)
-    for pattern, mask in (
-        # Syslog's own words: priority, host and process id say nothing about what happened.
-        (r"^(?:<\d+>)?\d? ?\x00 [\w.-]+ [\w./()-]+(?:\[\d+\])?: ", ""),
-        (r"\x00", " "),
-        (r"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL)\s+\[[^\]]*\]", r"\1 [*]"),
-        (r"[A-Za-z][A-Za-z0-9+.-]+://\S+", "<*>"),
-        (r"\"[^\"]*\"|(?<!\w)'[^']*'", "<*>"),
-        (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\b,?|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +(?=\d)", "<*> "),
-        (r"=[\w.]*\{[^}]*\}+", "=<*>"),
-        (r"(?<=[=:\[( ])(?:[\w.@-]*/)+[\w.@$%+-]*", "<*>"),
-        (r"^(?:[\w.@-]*/)+[\w.@$%+-]+", "<*>"),
-        (r"(?<==)[^\s,;\])}]+\}?", "<*>"),
-        (r"\b[\w.-]+@[\w.-]+\b", "<*>"),
-        (r"\b[\w-]+\.(?:exe|dll)\b", "<*>"),
-        (r"\b(user|for) (?!(?:invalid|the|a|an|all|block)\b)(?!user \w)[\w.-]+(?= (?:from|by)\b| \[|\s*$)", r"\1 <*>"),
-        (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|edu|gov|de|cn|uk|ru|jp|br|in|fr|it|nl|local|internal|hk|tw|pl|mx)\b(?::\d+)?", "<*>"),
-        (r"(?<!\w)\S*\d\S*", "<*>"),
-        (r"\b(?:true|false|null|True|False|None|yes|no)\b", "<*>"),
-        (r"<\*>(?: ?(?:bytes|[KMGT]?i?B|ms|seconds|sec|s)\b\)?)", "<*>"),
-        (r"(?<=\w)[>:](?= <\*>)", ""),
-        (r" - (?=<\*>)", " "),
-        (r"<\*>(?:[\s,;:.|/()\[\]-]*<\*>)+", "<*>"),
-        (r"<\*>[)\]},;:]+(?=\s|$)", "<*>"),
-        (r" \(\)", ""),
-        (r"\s+", " "),
-    )
+# In the syntax of Polars, for a column of folded lines; `\x00` stands for the time of a line.
+_EVENT_MASKS = (
+    # Syslog's own words: priority, host and process id say nothing about what happened.
+    (r"^(?:<\d+>)?\d? ?\x00 [\w.-]+ [\w./()-]+(?:\[\d+\])?: ", ""),
+    (r"\x00", " "),
+    # Fields, each with a value of its own.
+    (r"\|", " | "),
+    (r"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL)\s+\[[^\]]*\]", "${1} [*]"),
+    (r"[A-Za-z][A-Za-z0-9+.-]+://\S+", "<*>"),
+    (r"\"[^\"]*\"|\B'[^']*'", "<*>"),
+    (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*\b,?", "<*> "),
+    (r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d", "<*> 0"),
+    (r"=[\w.]*\{[^}]*\}+", "=<*>"),
+    (r"([=:\[( ])(?:[\w.@-]*/)+[\w.@$%+-]*", "${1}<*>"),
+    (r"^(?:[\w.@-]*/)+[\w.@$%+-]+", "<*>"),
+    (r"=[^\s,;\])}]+\}?", "=<*>"),
+    (r"\b[\w.-]+@[\w.-]+\b", "<*>"),
+    (r"\b[\w-]+\.(?:exe|dll)\b", "<*>"),
+    # A name follows `user` and `for`, unless one of these words does, which is marked meanwhile.
+    (r"\b(user|for) (invalid|the|a|an|all|block)\b", "${1} \x01${2}"),
+    (r"\b(user|for) [\w.-]+( from\b| by\b| \[|\s*$)", "${1} <*>${2}"),
+    (r"\x01", ""),
+    (r"\b(?:[a-zA-Z0-9-]+\.)+(?:com|org|net|io|edu|gov|de|cn|uk|ru|jp|br|in|fr|it|nl|local|internal|hk|tw|pl|mx)\b(?::\d+)?", "<*>"),
+    # A name with its value, unlike a host with its port.
+    (r"(^|\s)([a-z]+[A-Z_]\w*):-?\d\S*", "${1}${2}: <*>"),
+    (r"\S*\d\S*", "<*>"),
+    (r"\b(?:true|false|null|True|False|None|yes|no)\b", "<*>"),
+    (r"<\*>(?: ?(?:bytes|[KMGT]?i?B|ms|seconds|sec|s)\b\)?)", "<*>"),
+    (r"(\w)[>:]( <\*>)", "${1}${2}"),
+    (r" - <\*>", " <*>"),
+    (r"<\*>(?:[\s,;:.|/()\[\]-]*<\*>)+", "<*>"),
+    (r"<\*>[)\]},;:]+(\s|$)", "<*>${1}"),
+    (r" \(\)", ""),
+    (r"\s+", " "),
 )  # fmt: skip
 
 
-def mask_event(line: str, start: int, end: int) -> str:
-    """Return the template of a log line whose time stands at `start` to `end`: its words, without its values."""
-    text = f"{line[:start]}\x00{line[end:]}" if end else line
+def mask_events(lines: pl.Series) -> pl.Series:
+    r"""Return the templates of log lines (String): their words, without their values.
+
+    A line has `\0` in place of its time, and its words with digits are folded (see `events.fold`).
+    """
+    text = pl.col("line")
     for pattern, mask in _EVENT_MASKS:
-        text = pattern.sub(mask, text)
-    return text.strip()[:MAX_TEMPLATE]
+        text = text.str.replace_all(pattern, mask)
+    masked = lines.to_frame("line").select(text.str.strip_chars().str.slice(0, MAX_TEMPLATE))
+    return masked.to_series()

@@ -4,9 +4,10 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 REACH = 60  # lines after a failure's own line in which its stack begins
-KERNEL_FRAMES, OTHER_FRAMES = 1, 3
+OTHER_FRAMES = 3  # that tell one crash from another; of a kernel the innermost does
 
 _KERNEL = re.compile(
     r"^(?:\(?\[<?[0-9a-fx]{4,}>?\]\)?,? *){0,3}(?P<guess>\? )?(?:RIP: [0-9a-f]+:|pc : |EIP: |PC is at |NIP )?(?:\[<?[0-9a-f]{4,}>?\] *)*\(?"
@@ -23,7 +24,7 @@ _OTHERS = (
     re.compile(r"^\s{0,2}(?P<name>[A-Za-z_][\w./-]*\.[\w.*()\[\]]+)\((?:0x|\{|\.\.\.|\)|[a-z]+\()"),
     re.compile(r"^(?:[0-9a-f`]{8,} ){1,3}(?P<name>\w+!\S+?)\+0x"),
 )
-_MARKS = ("+0x", "(", "#", "File ", ":in ", "::")  # one of these stands in every frame
+_MARKS = re.compile(r"\+0x|[(#]|File |:in |::")  # one of these stands in every frame
 _NAME = re.compile(r"[A-Za-z_~<$](?!\w*$)|[A-Za-z_~<$]\w*[g-zG-Z_]")
 _SYSCALL = re.compile(r"^(?:do_|x64_|se_|ia32_|arm64_|compat_)*sys_")
 _ACCESS = re.compile(r"\b(READ|WRITE|Read|Write) (?:of size|memory access)")
@@ -47,32 +48,47 @@ def _simplify(name: str) -> str:
 
 def name_access(lines: Iterable[str]) -> list[str]:
     """Return whether the bad access was a read or a write, where a sanitizer says so."""
-    return next(([found[1]] for line in lines if (found := _ACCESS.search(line))), [])
+    text = "\n".join(lines)
+    found = _ACCESS.search(text) if "of size" in text or "memory access" in text else None
+    return [found[1]] if found else []
+
+
+MAX_FRAME_CHARS = 2000  # no frame is longer, and the patterns take the square of a word's length
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_frame(line: str) -> tuple[str, str]:
+    """Return the sort of stack that `line` is a frame of, and its function; two empty strings if of none.
+
+    Stacks of a log, and of many logs of one program, share their frames: each is read once.
+    """
+    line = line[:MAX_FRAME_CHARS]
+    if not _MARKS.search(line):
+        return "", ""
+    if found := _KERNEL.match(line.strip()):
+        name = _simplify(found["name"].split(".")[0])
+        return "kernel", "" if found["guess"] or _PLUMBING.match(name) else name
+    found = _NUMBERED.match(line) or next((m for p in _OTHERS if (m := p.search(line))), None)
+    if not found:
+        return "", ""
+    name = re.sub(r"<.*>|\[clone.*|0x[0-9a-f]+", "", found["name"]).strip()
+    name = name.split(" ")[0] if "://" in name else name
+    sort = "python" if line.lstrip().startswith("File ") else "other"
+    return sort, name if _NAME.match(name) and not _PLUMBING.match(name) else ""
 
 
 def name_frames(lines: Iterable[str]) -> list[str]:
     """Return the functions on top of the first stack in `lines`, arguments, addresses and plumbing left out."""
-    kernel: list[str] = []
     other: list[str] = []
     python = False
     for line in lines:
-        if not any(mark in line for mark in _MARKS):
-            if len(other) >= OTHER_FRAMES and not python:
-                break
-            continue
-        if found := _KERNEL.match(line.strip()):
-            name = _simplify(found["name"].split(".")[0])
-            if not found["guess"] and not _PLUMBING.match(name):
-                kernel.append(name)
-        elif found := _NUMBERED.match(line) or next((m for p in _OTHERS if (m := p.search(line))), None):
-            name = re.sub(r"<.*>|\[clone.*|0x[0-9a-f]+", "", found["name"]).strip()
-            name = name.split(" ")[0] if "://" in name else name
-            python = python or line.lstrip().startswith("File ")
-            if _NAME.match(name) and not _PLUMBING.match(name):
-                other.append(name)
-        elif len(other) >= OTHER_FRAMES and not python:
+        sort, name = _read_frame(line)
+        python = python or sort == "python"
+        if sort == "kernel" and name:
+            return [name]
+        if sort in ("python", "other") and name:
+            other.append(name)
+        elif not sort and len(other) >= OTHER_FRAMES and not python:
             break
-        if len(kernel) >= KERNEL_FRAMES:
-            return kernel
     # Python prints the innermost frame last.
     return other[-OTHER_FRAMES:] if python else other[:OTHER_FRAMES]

@@ -10,14 +10,15 @@ NEAR_BEST = 0.97
 MIN_SCORE = 30.0
 
 
-def pick_failures(evidence: FileEvidence) -> list[Chunk]:
+def pick_failures(evidence: FileEvidence, *, every: bool = False) -> list[Chunk]:
     """Return the chunks of a file that are failures in their own right: the best, and others near it.
 
+    With `every`, also those further from the best: what went wrong beside it.
     Where nothing tells how a job ended, its last lines are no failure for being the last.
     """
     if evidence.file.outcome == "passed" or not evidence.chunks:
         return []
-    bar = max(MIN_SCORE, evidence.chunks[0].score * NEAR_BEST)
+    bar = MIN_SCORE if every else max(MIN_SCORE, evidence.chunks[0].score * NEAR_BEST)
     return [
         chunk
         for chunk in evidence.chunks
@@ -25,12 +26,12 @@ def pick_failures(evidence: FileEvidence) -> list[Chunk]:
     ]
 
 
-def group_chunks(evidence: Sequence[FileEvidence]) -> list[Group]:
+def group_chunks(evidence: Sequence[FileEvidence], *, every: bool = False) -> list[Group]:
     """Return the distinct failures of a run, largest group first; the order of `evidence` has no
-    influence."""
+    influence. `every` is as for `pick_failures`."""
     groups: dict[str, list[Chunk]] = {}
     for file in evidence:
-        for chunk in pick_failures(file):
+        for chunk in pick_failures(file, every=every):
             groups.setdefault(chunk.fingerprint, []).append(chunk)
     made = []
     for fingerprint, chunks in groups.items():

@@ -3,19 +3,21 @@
 # ruff: noqa: E501 -- a pattern is read as a whole
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 NAMES = {
-    "trace": "trace", "finest": "trace", "finer": "trace", "verbose": "debug", "all": "trace", "silly": "trace",
-    "debug": "debug", "dbg": "debug", "dbug": "debug", "fine": "debug", "config": "debug",
-    "debug1": "debug", "debug2": "debug", "debug3": "debug", "debug4": "debug", "debug5": "debug",
-    "info": "info", "information": "info", "informational": "info", "inf": "info", "notice": "info", "note": "info",
+    "trace": "trace", "finest": "trace", "finer": "trace", "verbose": "debug", "all": "trace", "silly": "trace", "trce": "trace", "trc": "trace",
+    "debug": "debug", "dbg": "debug", "dbug": "debug", "debu": "debug", "fine": "debug", "config": "debug", "vrb": "debug", "db": "debug",
+    "debug0": "debug", "debug1": "debug", "debug2": "debug", "debug3": "debug", "debug4": "debug", "debug5": "debug",
+    "info": "info", "information": "info", "informational": "info", "inf": "info", "notice": "info", "note": "info", "noti": "info", "in": "info", "no": "info",
     "log": "info", "ok": "info", "statement": "debug", "system": "info", "audit": "info", "success": "info", "detail": "debug", "hint": "debug", "context": "debug",
-    "warn": "warning", "warning": "warning", "wrn": "warning",
-    "error": "error", "err": "error", "severe": "error", "failure": "error", "eror": "error", "failed": "error",
-    "critical": "critical", "crit": "critical", "fatal": "critical", "alert": "critical", "emerg": "critical",
-    "emergency": "critical", "panic": "critical",
+    "warn": "warning", "warning": "warning", "wrn": "warning", "wa": "warning", "deprecation": "warning", "deprecated": "warning",
+    "error": "error", "err": "error", "severe": "error", "failure": "error", "eror": "error", "erro": "error", "failed": "error", "fail": "error", "er": "error", "ftl": "critical",
+    "critical": "critical", "crit": "critical", "fatal": "critical", "alert": "critical", "emerg": "critical", "dpanic": "critical", "cr": "critical", "al": "critical", "em": "critical",
+    "emergency": "critical", "panic": "critical", "fatal error": "critical", "parse error": "error",
 }  # fmt: skip
-_LETTERS = {
+LETTERS = {
     "T": "trace",
     "V": "debug",
     "D": "debug",
@@ -30,57 +32,36 @@ _LETTERS = {
 _PRIORITIES = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
 _REDIS = {".": "debug", "-": "info", "*": "info", "#": "warning"}
 
+_LOW = "trace|debug|info|notice|warning|warn|error|err|critical|crit|fatal|alert|emerg|panic"
 _KEY = re.compile(
-    r"\b(?:level|lvl|severity|loglevel|log_level|levelname)[\"']?[=:]\s*[\"']?([A-Za-z]+)", re.I
+    r"\b(?:level|lvl|severity|loglevel|log_level|levelname|log\.level|prio|priority)[\"']?\s?[=:]\s*[\"']?([A-Za-z]+)",
+    re.I,
 )
-# ArcSight's common event format: the seventh field, a word or 0 to 10.
-_CEF = re.compile(r"\bCEF:\d\|(?:[^|]*\|){5}([^|]+)\|")
-_PRI = re.compile(r"^<(\d{1,3})>")
 _BRACKET = re.compile(r"[\[(<|](?:[\w.-]{1,30}:)?\s*([A-Za-z]{2,13}\d?)\s*[\])>|:,]|\[([A-Za-z]+) ")
 _UPPER = re.compile(
-    r"(?<![\w.-])(TRACE|DEBUG\d?|FINEST|FINER|FINE|VERBOSE|INFO|NOTICE|WARN|WARNING|ERROR|ERR|SEVERE|CRITICAL|CRIT|FATAL|ALERT|EMERG|PANIC|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|Note|Warning|Error|INF|WRN|DBG)(?![\w.-])"
+    r"(?<![\w.-])(?<!\bno )(?<!\bNo )(?<!without )(TRACE|DEBUG\d?|FINEST|FINER|VERBOSE|INFO|NOTICE|WARN|WARNING|ERROR|ERR|SEVERE|CRITICAL|CRIT|FATAL|EMERG|PANIC|INF|WRN|DBG|FTL"
+    r"|(?:FINE|ALERT|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|Note|Notice|Info|Debug|Warning|Error|Fatal|Critical)(?=:))(?![\w.-])"
+    r"|(?<![A-Za-z])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|LOG|PANIC)(?=[:\]\s|,])"
 )
-_UPPER_LOOSE = re.compile(
-    r"(?:^|[^A-Za-z])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|LOG|PANIC)(?=[:\]\s|,])"
+_NEXT = re.compile(
+    r"^[\s\])>|:,;*-]*(?:std(?:out|err) [FP] +)?(?:PHP )?(fail(?=:)|(?i:fatal error|trce|dbug|parse error|information|deprecated|verbose|inf|wrn|dbg|ftl|erro?|noti|debu"
+    rf"|{_LOW}))(?=[\s:\]|,]|$)"
 )
-_LOWER = re.compile(
-    r"^[\s\]|:-]*(?:\S+ ){0,3}?(trace|debug|info|notice|warn|warning|error|err|crit|critical|fatal|alert|emerg|panic)(?=[\s:\]|,])"
+_LOWER = re.compile(rf"(?:^|[\s\]:])(?<!\bno )(?<!without )({_LOW}):(?=\s|$)|\t({_LOW})\t|\]: ({_LOW}) ")
+_FACILITY = re.compile(
+    r"\b(?:kern|user|mail|daemon|auth|syslog|cron|authpriv|ftp|local\d)\.(emerg|alert|crit|err|error|warn|warning|notice|info|debug)\b"
 )
-_LETTER = re.compile(r"^[\s\]]*(?:\d+ +){0,2}([TVDIWEFCA])(?:\(\d+\))?(?=[ /\[:])")
-_FIRST_LETTER = re.compile(r"^([DIWEFNCA]) ?(?=\[|\d{4}(?:\d{4})? )")
+_LETTER = re.compile(r"^[\s\])|:-]*(?:t?\d+ +){0,2}([TVDIWEFCA])(?:\(\d+\))?(?=[ /\[:|]|$)")
+_FIRST_LETTER = re.compile(r"^[\[<]?([DIWEFNCAT]),? ?[\[(]?$")
+_SHORT = re.compile(r"^\s*(In|Wa|Er|Cr|Al|Em|No|Db)\(\d+\)")
+_BRIEF = re.compile(r"^([VDIWEF])/[\w.:-]+ ?(?:\(|: )")
 _REDIS_MARK = re.compile(r"^ ([.*#-]) ")
-_ACCESS = re.compile(
-    r"\" (?:-?\d+ )?(\d{3}) (?:\d+|-)|(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) \S+ (?:\S+ ){0,2}?(\d{3}) (?:\d+|-) "
+_RAISED = re.compile(
+    r"^[\s\]|:-]*(?:(panic: |fatal error: |thread '[^']*' panicked at)|Traceback \(most recent call|Exception in thread |Unhandled exception|[\w.$]*(?:Error|Exception)(?:: |$))"
 )
-
-
-def find_level(line: str, after: str) -> str | None:
-    """Return one of `records.SEVERITIES` for `line`, whose text behind its time is `after`; None if it tells none."""
-    head = line[:300]
-    if found := _KEY.search(head):
-        return NAMES.get(found[1].lower())
-    if (found := _CEF.search(line)) and (level := _read_cef(found[1].strip())):
-        return level
-    before = line[: len(line) - len(after)]
-    for text in (after[:160], before):
-        if text is after[:160] and (found := _LETTER.match(text)):
-            return _LETTERS[found[1]]
-        for found in _BRACKET.finditer(text[:160]):
-            if level := NAMES.get((found[1] or found[2]).lower()):
-                return level
-        if found := _UPPER.search(text) or _UPPER_LOOSE.search(text):
-            return NAMES[found[1].lower()]
-    if found := _REDIS_MARK.match(after):
-        return _REDIS[found[1]]
-    if found := _LOWER.match(after[:120]):
-        return NAMES[found[1]]
-    if found := _FIRST_LETTER.match(line):
-        return _LETTERS[found[1]]
-    if found := _PRI.match(line):
-        return _PRIORITIES[int(found[1]) % 8]
-    if found := _ACCESS.search(line):
-        return "info" if int(found[1] or found[2]) < 400 else "error"
-    return None
+_SECOND = re.compile(
+    r"^(SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST|ERROR|WARN|DEBUG|FATAL): |^LEVEL ?: (\w+)|.*\sLEVEL ?: (\w+)$"
+)
 
 
 def _read_cef(value: str) -> str | None:
@@ -89,3 +70,113 @@ def _read_cef(value: str) -> str | None:
     return {"low": "info", "medium": "warning", "high": "error", "very-high": "critical"}.get(
         value.lower(), NAMES.get(value.lower())
     )
+
+
+def read_priority(value: int) -> str:
+    """Return the level of a syslog priority or severity."""
+    return _PRIORITIES[value % 8]
+
+
+def read_number(value: int) -> str | None:
+    """Return the level that a number stands for: syslog's 0 to 7, or bunyan's and Python's tens."""
+    if 0 <= value <= 7:
+        return _PRIORITIES[value]
+    return {10: "trace", 20: "debug", 30: "info", 40: "warning", 50: "error", 60: "critical"}.get(value)
+
+
+def _read_status(value: str) -> str | None:
+    return "info" if int(value) < 400 else "error" if int(value) < 600 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A level that a number tells: where it stands, in the syntax that Polars shares, and what it means."""
+
+    pattern: str
+    read: Callable[[str], str | None]
+
+
+# What every line with a level holds, in the syntax that Polars shares: the others are not looked at.
+HINT = (
+    r"(?i:trace|trce|trc\b|finest|finer|\bfine\b|verbose|silly|debu|dbg|dbug|vrb|\binfo|\binf\b|\bnoti|\bnote\b|warn|wrn|\berr|[^a-z]err|eror|severe|fail|crit|fatal|ftl\b|alert|emerg|panic"
+    r"|exception|deprecat|level|severity|prio|lvl|cef:|[\[(<|:]\s*(?:log|ok|statement|system|audit|success|detail|hint|context|config|all)\b)"
+    r"|ERR|INFO|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|FINE|[a-z]Error\b|^[\[<]?[DIWEFNCAT],? ?[\[(]?\x00|^[VDIWEF]/|^<\d"
+    r"|(?:^|\x00)[\s\])|:-]*(?:t?\d+ +){0,2}[TVDIWEFCA](?:\(|[ /\[:|]|$)|\x00 [.*#-] |(?:^|\x00)\s*(?:In|Wa|Er|Cr|Al|Em|No|Db)\("
+    r"|%[A-Z0-9_]+-|\" (?:-?\d+ )?\d|\b(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) "
+)
+
+# In order of preference.
+NUMBERED = (
+    # ArcSight's common event format: the seventh field, a word or 0 to 10.
+    Numbered(r"\bCEF:\d\|(?:[^|]*\|){5}([^|]+)\|", lambda text: _read_cef(text.strip())),
+    Numbered(r"\b(?:level|lvl|severity)[\"']?[=:] ?[\"']?(\d{1,2})\b", lambda text: read_number(int(text))),
+    Numbered(r"%[A-Z0-9_]+-(?:[A-Z0-9_]+-)?([0-7])-[A-Z0-9_]+", lambda text: read_number(int(text))),
+    Numbered(r"^<(\d{1,3})>", lambda text: read_priority(int(text))),
+    Numbered(
+        r"\" (?:-?\d+ )??(\d{3}) (?:\d+|-)",
+        _read_status,
+    ),
+    Numbered(
+        r"\b(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) \S+ (?:\S+ ){0,2}?(\d{3}) (?:\d+|-) ", _read_status
+    ),
+)
+# The same for text whose numbers have all become one digit.
+_PROBES = tuple(re.compile(re.sub(r"\\d\{[\d,]+\}", r"\\d+", numbered.pattern)) for numbered in NUMBERED)
+
+
+def find_level(before: str, after: str) -> str | int | None:
+    """Return one of `records.SEVERITIES` for a line, from what stands before and behind its time.
+
+    Where a number tells it, its place in `NUMBERED` is returned; None if nothing tells it. Only words and the
+    presence of digits count, so that lines which differ in digits alone have one answer.
+    """
+    if (found := _KEY.search(f"{before} {after[:300]}")) and (level := NAMES.get(found[1].lower())):
+        return level
+    if "CEF:" in after and _PROBES[0].search(f"{before}{after}"):
+        return 0
+    head = after[:160]
+    level = _find_behind(head, stamped=bool(before))
+    if level is None and before:
+        level = _find_words(before)
+    if level is None and (found := _FIRST_LETTER.match(before)):
+        level = LETTERS[found[1]]
+    if level is None and (found := _LOWER.search(head) or _FACILITY.search(head)):
+        level = NAMES[next(word for word in found.groups() if word)]
+    if level is not None:
+        return level
+    line = before + after
+    number = next((number for number, probe in enumerate(_PROBES) if probe.search(line)), None)
+    if number is None and (found := _RAISED.match(after)):
+        return "critical" if found[1] else "error"
+    return number
+
+
+def _find_behind(text: str, *, stamped: bool) -> str | None:
+    """Return the level in `text`, which stands behind the time."""
+    if found := _LETTER.match(text):
+        return LETTERS[found[1]]
+    for pattern in (_NEXT, _SHORT):
+        if found := pattern.match(text):
+            return NAMES[found[1].lower()]
+    if level := _find_words(text):
+        return level
+    if stamped and (found := _REDIS_MARK.match(text)):
+        return _REDIS[found[1]]
+    found = _BRIEF.match(text)
+    return LETTERS[found[1]] if found else None
+
+
+def _find_words(text: str) -> str | None:
+    for found in _BRACKET.finditer(text):
+        word = (found[1] or found[2]).lower()
+        if len(word) > 2 and (level := NAMES.get(word)):
+            return level
+    if found := _UPPER.search(text):
+        return NAMES[(found[1] or found[2]).lower()]
+    return None
+
+
+def find_second_level(line: str) -> str | None:
+    """Return the level that stands on the line below the time, as java.util.logging writes it."""
+    found = _SECOND.match(line[:200])
+    return NAMES.get(next(word for word in found.groups() if word).lower()) if found else None

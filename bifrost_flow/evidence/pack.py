@@ -1,12 +1,15 @@
 """Choose what is shown within a budget: the best report, every failure's own line, then the other reports."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise, zip_longest
+from operator import itemgetter
 
 from bifrost_flow.evidence.extent import PASSING, Page
 from bifrost_flow.evidence.select import Piece, Situation, show_line
 
 MAX_GAP = 4
+WORD = re.compile(r"[^\W\d_]{3}")  # a line without one says nothing new
 SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
 TAIL_REACH = 150
@@ -93,21 +96,24 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
             purse.keep(piece, [line], max(0.0, 0.25 - (left - purse.room) / purse.total))
     for piece in [p for p in pieces if p.kind == "count"][:6]:
         purse.keep(piece, [piece.anchor], 0.03)
+    # What no passing run says and stands at the first report, then what stands elsewhere.
+    _keep_new(purse, situation.new, [piece for piece in pieces[:1] if piece.score >= SPOKEN], 0.1)
     # What stood last before the step failed: tools that print no word of failure end there.
     for tail in tails[::-1]:
-        purse.keep(tail, tail_lines(tail, page)[:TAIL_LINES], 0.15)
+        purse.keep(tail, tail_lines(tail, page, situation)[:TAIL_LINES], 0.15)
     # The reports around the other failures, one of each sort first.
-    for piece in [p for p in pieces if firsts[p.template] is p] + [
-        p for p in pieces if firsts[p.template] is not p
-    ]:
-        if piece.score >= 12:
-            purse.keep(piece, _by_nearness(piece), 0.35)
-        if piece.template in firsts and firsts[piece.template] is piece and piece.score >= 60:
-            context.keep(piece, _paragraph(piece, page), 0.08)
+    reports = [piece for piece in pieces if firsts[piece.template] is piece]
+    reports += [piece for piece in pieces if firsts[piece.template] is not piece]
+    # What is new goes before weak reports, which passing runs may have had too.
+    bar = SPEAKS if situation.new else 0.0
+    new = Piece(-1, "tail", 13.0, 0, 0, situation.length)
+    _keep_reports(purse, context, [piece for piece in reports if piece.score >= bar], firsts)
+    _keep_new(purse, situation.new, [*pieces, *tails], 0.3, new)
+    _keep_reports(purse, context, [piece for piece in reports if piece.score < bar], firsts)
     _fill_gaps(purse)
     # With room left: the paragraphs around, more of the end.
     for tail in tails[::-1]:
-        lines = tail_lines(tail, page)
+        lines = tail_lines(tail, page, situation)
         if purse.keep(tail, lines[:TAIL_LINES], 0.2):
             context.keep(tail, lines[TAIL_LINES:], 0.15)
     for piece in pieces[:12]:
@@ -118,7 +124,7 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
         if piece.kept:
             context.keep(piece, _around(piece, page), 0.15)
     _fill_gaps(purse)
-    shown = [piece for piece in (*pieces, *tails, *context.pieces) if piece.kept]
+    shown = [piece for piece in (*pieces, *tails, new, *context.pieces) if piece.kept]
     return sorted(shown, key=lambda piece: (-piece.score, piece.anchor))
 
 
@@ -137,6 +143,37 @@ def _split_sorts(pieces: list[Piece]) -> tuple[list[tuple[int, Piece]], list[tup
         (others if like in seen else firsts).append((line, piece))
         seen.add(like)
     return firsts, others
+
+
+def _keep_reports(
+    purse: _Purse, context: _Context, reports: Sequence[Piece], firsts: Mapping[int, Piece]
+) -> None:
+    """Keep `reports` in order, and the paragraphs around those that are the best of their sort."""
+    for piece in reports:
+        if piece.score >= 12:
+            purse.keep(piece, _by_nearness(piece), 0.35)
+        if firsts[piece.template] is piece and piece.score >= 60:
+            context.keep(piece, _paragraph(piece, purse.page), 0.08)
+
+
+def _keep_new(
+    purse: _Purse, lines: Sequence[int], homes: Sequence[Piece], share: float, apart: Piece | None = None
+) -> None:
+    """Keep lines that no passing run says, the last first: with the first report they stand at, else with
+    `apart`."""
+    left = purse.room
+    for line in reversed(lines):
+        if line in purse.owner or not WORD.search(purse.page.get(line) or ""):
+            continue
+        home = next((home for home in homes if _is_near(line, home)), apart)
+        if home is not None:
+            purse.keep(home, [line], max(0.0, share - (left - purse.room) / purse.total))
+
+
+def _is_near(line: int, piece: Piece) -> bool:
+    """Tell whether `line` stands at what is kept of `piece`; nothing stands after the end of a step."""
+    after = 0 if piece.kind == "tail" else NEAR
+    return bool(piece.kept) and min(piece.kept) - NEAR <= line <= max(piece.kept) + after
 
 
 def _fill_gaps(purse: _Purse) -> None:
@@ -192,7 +229,14 @@ def _find_tails(pieces: list[Piece], situation: Situation) -> list[Piece]:
     return tails
 
 
-def tail_lines(tail: Piece, page: Page) -> list[int]:
-    """Return the last lines with text up to where the step failed, the latest first."""
+def tail_lines(tail: Piece, page: Page, situation: Situation) -> list[int]:
+    """Return the last lines with text up to where the step failed, the latest first.
+
+    Lines that passing runs say too come last, unless the end is what names the failure: its name must not
+    hang on what is known.
+    """
     lines = [n for n in range(tail.last, tail.first - 1, -1) if (page.get(n) or "").strip()]
+    if situation.baseline is not None and tail.score < SPEAKS:
+        known = situation.baseline.knows_texts([page.get(n) or "" for n in lines])
+        lines = [line for _, line in sorted(zip(known, lines, strict=True), key=itemgetter(0))]
     return lines

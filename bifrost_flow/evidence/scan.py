@@ -2,19 +2,22 @@
 not the file."""
 
 from bisect import bisect_left
+from codecs import utf_8_decode
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from itertools import islice, zip_longest
+from operator import itemgetter
 
 import polars as pl
 
-from bifrost_flow.evidence import formats, pack, score, select
+from bifrost_flow.evidence import pack, score, select
 from bifrost_flow.evidence.anchors import SHAPES
-from bifrost_flow.evidence.chunk import build_chunks
-from bifrost_flow.evidence.clean import clean_line
-from bifrost_flow.evidence.outcome import judge_outcome
+from bifrost_flow.evidence.baseline import Baseline, Learner, Novelty, build_baseline, hash_lines
+from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks
+from bifrost_flow.evidence.clean import clean_line, clean_lines
+from bifrost_flow.evidence.facts import Facts, Sketch, tell_facts
 from bifrost_flow.records import Chunk
 
 BEFORE, AFTER = 70, 130  # lines kept around an anchor
@@ -23,25 +26,14 @@ LIKE_KEPT = 40  # anchors of one template in a block
 KEEP_FAILS = 200
 HEAD_LINES, TAIL_LINES, JOB_LINES = 300, 120, 60
 WORKERS = 2
+MEND_BYTES = 1 << 18
+FINAL_ANCHORS = 300  # those that reports are looked for around
 
 WEIGHTS = {"none": 0.0, "echo": score.ECHO_WEIGHT, **{shape.name: shape.weight for shape in SHAPES}}
 _WEIGHT_OF = pl.DataFrame(
     {"kind": list(score.KINDS.values()), "weight": [WEIGHTS[name] for name in score.KINDS]},
     schema={"kind": pl.UInt8, "weight": pl.Float64},
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the lines say about the file as a whole."""
-
-    lines: int
-    valid: bool  # UTF-8 throughout
-    ci_system: str | None
-    job: str | None
-    first_ts: datetime | None
-    last_ts: datetime | None
-    outcome: str
 
 
 @dataclass(slots=True)
@@ -57,6 +49,10 @@ class _State:
     head: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
     last_start: int = 0
+    baseline: Baseline | None = None
+    novelty: Novelty | None = None
+    learner: Learner | None = None
+    floor: float = 0.0  # what a line must weigh to come among the anchors that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +62,21 @@ class _Prepared:
     valid: bool  # UTF-8
 
 
-def mend_utf8(block: bytes, piece_bytes: int = 1 << 16) -> bytes:
-    """Replace invalid bytes; only the pieces that hold some are decoded, which is most of the cost."""
-    pieces = []
-    start = 0
+def mend_utf8(block: bytes) -> bytes:
+    """Replace invalid bytes; only the pieces that hold some are copied."""
+    view = memoryview(block)
+    pieces: list[bytes | memoryview] = []
+    start = done = 0
     while start < len(block):
         # Never cut inside a character.
-        end = (block.find(b"\n", start + piece_bytes) + 1) or len(block)
-        piece = block[start:end]
+        end = (block.find(b"\n", start + MEND_BYTES) + 1) or len(block)
+        try:
+            utf_8_decode(view[start:end], "strict", True)
+        except UnicodeDecodeError:
+            pieces += (view[done:start], block[start:end].decode("utf-8", "replace").encode())
+            done = end
         start = end
-        if not piece.isascii():
-            try:
-                piece.decode()
-            except UnicodeDecodeError:
-                piece = piece.decode("utf-8", "replace").encode()
-        pieces.append(piece)
-    return b"".join(pieces)
+    return b"".join((*pieces, view[done:])) if pieces else block
 
 
 def is_utf8(block: bytes) -> bool:
@@ -101,7 +96,7 @@ def split_lines(block: bytes, max_line_bytes: int, *, trusted: bool = True) -> t
     valid = True
     if not trusted:
         mended = mend_utf8(block)
-        valid, block = mended == block, mended
+        valid, block = mended is block, mended
     try:
         lines = pl.scan_lines(block).collect()["line"]
     except pl.exceptions.ComputeError:
@@ -147,17 +142,35 @@ def _prepare_ahead(blocks: Iterable[bytes], max_line_bytes: int) -> Iterator[_Pr
 
 
 def scan_file(
-    blocks: Iterable[bytes], path: str, *, budget_tokens: int, max_line_bytes: int
+    blocks: Iterable[bytes],
+    path: str,
+    *,
+    budget_tokens: int,
+    max_line_bytes: int,
+    baseline: Baseline | None = None,
+    learn: bool = False,
 ) -> tuple[Facts, list[Chunk]]:
-    """Return the facts of a file and its chunks, best first, from its text in blocks of whole lines."""
-    state = _State()
+    """Return the facts of a file and its chunks, best first, from its text in blocks of whole lines.
+
+    Lines that `baseline` knows count less; with `learn`, the facts of a job that passed hold what it says.
+    """
+    state = _start(baseline)
+    state.learner = Learner() if learn else None
     for block in _prepare_ahead(blocks, max_line_bytes):
         _judge(block, state)
-    return _finish(state, path, budget_tokens)
+    facts, chunks = _finish([_choose(state, _page_of(state), path, budget_tokens)])[0]
+    if state.learner is not None and facts.outcome == "passed":
+        facts = replace(facts, learnt=state.learner.finish((*state.head, *state.tail)))
+    return facts, chunks
 
 
 def scan_small_files(
-    files: Sequence[tuple[str, bytes]], *, budget_tokens: int, max_line_bytes: int
+    files: Sequence[tuple[str, bytes]],
+    *,
+    budget_tokens: int,
+    max_line_bytes: int,
+    baselines: Sequence[Baseline | None] = (),
+    learn: bool = False,
 ) -> list[tuple[Facts, list[Chunk]]]:
     """Return what `scan_file` would of each path and its whole text, judging the lines of all of them in
     one go.
@@ -169,22 +182,46 @@ def scan_small_files(
     found = score.judge_once(score.find_candidates(lines))
     rows = found["row"].to_list()
     columns = [found[name].to_list() for name in ("text", "template", "kind", "step")]
-    results = []
+    cleaned = clean_lines(lines)
+    hashes = hash_lines(lines) if learn or any(baselines) else None
+    chosen, spans = [], []
     start = 0
-    for (path, _), text in zip(files, texts, strict=True):
+    for (path, _), text, baseline in zip_longest(files, texts, baselines):
         end = start + text.count(b"\n")
-        state = _State(length=end - start, valid=valid or is_utf8(text))
-        raw = lines[start:end].to_list()
-        state.windows.append((0, raw))
-        state.head, state.tail = raw[:HEAD_LINES], raw[-TAIL_LINES:]
-        _fill(state, rows, columns, start, end)
-        results.append(_finish(state, path, budget_tokens))
+        head = lines[start : min(end, start + HEAD_LINES)].to_list()
+        tail = lines[max(start, end - TAIL_LINES) : end].to_list()
+        state = _start(baseline)
+        state.length, state.valid = end - start, valid or is_utf8(text)
+        state.head, state.tail = head, tail
+        known: set[int] = set()
+        if baseline is not None and hashes is not None:
+            known = set(baseline.knows(hashes[start:end]).arg_true())
+        if state.novelty is not None and hashes is not None:
+            state.novelty.add(hashes[start:end], 0)
+        _fill(state, rows, columns, start, end, known)
+        page = select.Page(dict(enumerate(cleaned[start:end])).get)
+        chosen.append(_choose(state, page, path, budget_tokens))
+        spans.append((start, end))
         start = end
-    return results
+    finished = _finish(chosen)
+    if learn and hashes is not None:
+        return [
+            (replace(facts, learnt=build_baseline([hashes[first:last]], whole=True)), chunks)
+            if facts.outcome == "passed"
+            else (facts, chunks)
+            for (facts, chunks), (first, last) in zip(finished, spans, strict=True)
+        ]
+    return finished
 
 
-def _fill(state: _State, rows: list[int], columns: list[list], start: int, end: int) -> None:
-    """Put the judged lines `start` to `end` into a state of their own."""
+def _start(baseline: Baseline | None) -> _State:
+    return _State(baseline=baseline, novelty=Novelty(baseline) if baseline and baseline.whole else None)
+
+
+def _fill(
+    state: _State, rows: list[int], columns: list[list], start: int, end: int, known: Container[int]
+) -> None:
+    """Put the judged lines `start` to `end` into a state of their own; passing runs say those in `known`."""
     texts, templates, kinds, steps = columns
     first, last = bisect_left(rows, start), bisect_left(rows, end)
     counts = Counter(templates[at] for at in range(first, last) if kinds[at])
@@ -197,8 +234,10 @@ def _fill(state: _State, rows: list[int], columns: list[list], start: int, end: 
             state.starts.append(state.last_start)
         if kinds[at]:
             name = score.KIND_NAMES[kinds[at]]
-            state.anchors.append(score.Anchor(line, WEIGHTS[name], name, templates[at], texts[at]))
-    state.anchors.sort(key=lambda anchor: (-anchor.weight, -anchor.line))
+            state.anchors.append(
+                score.Anchor(line, WEIGHTS[name], name, templates[at], texts[at], line in known)
+            )
+    state.anchors.sort(key=lambda anchor: (anchor.known, -anchor.weight, -anchor.line))
     del state.anchors[KEEP_ANCHORS:]
     state.spread = {template: (count, 1) for template, count in counts.items()}
 
@@ -216,19 +255,24 @@ def _judge(block: _Prepared, state: _State) -> None:
     del state.fails[:-KEEP_FAILS], state.starts[:-KEEP_FAILS]
     rank = pl.col("weight") * pl.col("blocks").cast(pl.Float64).pow(-select.SPREAD_EXPONENT)
     order = pl.int_range(pl.len()).over("template")
-    best = found.filter(pl.col("weight") > 0).with_columns(rank=rank)
+    best = found.with_columns(rank=rank).filter((pl.col("weight") > 0) & (pl.col("rank") >= state.floor))
     best = best.filter((order < LIKE_KEPT) | (order >= pl.len().over("template") - 2))
-    best = best.sort("rank", "row", descending=[True, True]).head(KEEP_ANCHORS)
+    best = best.sort("rank", "row", descending=[True, True]).head(4 * KEEP_ANCHORS)
+    best = _put_known_last(best, lines, state.baseline).head(KEEP_ANCHORS)
     new = [
-        score.Anchor(seen + row, weight, score.KIND_NAMES[kind], template, text)
-        for row, weight, kind, template, text in best.select(
-            "row", "weight", "kind", "template", "text"
+        score.Anchor(seen + row, weight, score.KIND_NAMES[kind], template, text, known)
+        for row, weight, kind, template, text, known in best.select(
+            "row", "weight", "kind", "template", "text", "known"
         ).iter_rows()
     ]
     state.anchors.extend(new)
     wanted = [anchor.line - seen for anchor in new] + [
         fail - seen for fail in state.fails[-4:] if fail >= seen
     ]
+    if state.learner is not None:
+        state.learner.add(lines, block.found)
+    if state.novelty is not None:
+        wanted += [line - seen for line in state.novelty.add(hash_lines(lines), seen)]
     # The ends of each block belong to reports that stand across blocks.
     spans = [
         [0, min(AFTER, len(lines))],
@@ -246,6 +290,14 @@ def _judge(block: _Prepared, state: _State) -> None:
         _prune(state)
 
 
+def _put_known_last(best: pl.DataFrame, lines: pl.Series, baseline: Baseline | None) -> pl.DataFrame:
+    """Add `known` to candidates among `lines`, and let those go first that passing runs don't say."""
+    if baseline is None:
+        return best.with_columns(known=pl.lit(value=False))
+    known = baseline.knows(hash_lines(lines.gather(best["row"])))
+    return best.with_columns(known=known).sort("known", maintain_order=True)
+
+
 def _spans_around(rows: list[int], length: int) -> list[list[int]]:
     spans: list[list[int]] = []
     for row in sorted(rows):
@@ -257,10 +309,18 @@ def _spans_around(rows: list[int], length: int) -> list[list[int]]:
     return spans
 
 
+def _best_anchors(state: _State, situation: select.Situation, count: int) -> list[score.Anchor]:
+    """Return the `count` anchors that weigh most in their places, best first."""
+    if len(state.anchors) <= count:
+        return state.anchors
+    scored = [(select.score_anchor(anchor, situation), anchor.line, anchor) for anchor in state.anchors]
+    return [anchor for _, _, anchor in sorted(scored, key=itemgetter(0, 1), reverse=True)[:count]]
+
+
 def _prune(state: _State) -> None:
     situation = _situation(state)
-    state.anchors.sort(key=lambda anchor: (-select.score_anchor(anchor, situation), -anchor.line))
-    del state.anchors[2 * KEEP_ANCHORS :]
+    state.anchors = _best_anchors(state, situation, 2 * KEEP_ANCHORS)
+    state.floor = select.score_anchor(state.anchors[-1], situation)
     lines = sorted([anchor.line for anchor in state.anchors] + state.fails[-4:])
     kept = []
     for start, texts in state.windows:
@@ -274,35 +334,61 @@ def _situation(state: _State) -> select.Situation:
     spread = state.spread
     if spread is None:
         spread = state.templates.spread({anchor.template for anchor in state.anchors})
-    return select.Situation(state.length, tuple(state.fails), tuple(state.starts), spread)
+    new = state.novelty.telling if state.novelty else ()
+    return select.Situation(
+        state.length, tuple(state.fails), tuple(state.starts), spread, state.baseline, new
+    )
 
 
-def _finish(state: _State, path: str, budget_tokens: int) -> tuple[Facts, list[Chunk]]:
+def _page_of(state: _State) -> select.Page:
+    """Return what was kept of the lines of a file read in blocks, cleaned as they are asked for."""
     raw: dict[int, str] = {}
-    for start, texts in state.windows:
+    tail_start = state.length - len(state.tail)
+    for start, texts in (*state.windows, (0, state.head), (tail_start, state.tail)):
         raw.update(zip(range(start, start + len(texts)), texts, strict=True))
 
     def text_of(line: int) -> str | None:
         text = raw.get(line)
         return None if text is None else clean_line(text)
 
+    return select.build_page(text_of)
+
+
+def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> tuple[Sketch, list[Draft]]:
+    """Return what tells the facts of a file, and its chunks to be."""
+    if state.novelty is not None and not state.novelty.lines:
+        # Passing runs say all of it: they can't tell what of it failed here.
+        state.anchors = [replace(anchor, known=False) for anchor in state.anchors]
     situation = _situation(state)
-    page = select.build_page(text_of)
-    pieces = select.find_pieces(state.anchors, page, situation)
-    packed = pack.pack(pieces, page, situation, budget_tokens)
-    head = [clean_line(line) for line in state.head[:JOB_LINES]]
-    tail = [clean_line(line) for line in state.tail]
-    system = formats.detect_system("\n".join((*state.head, *state.tail)))
-    worst = (pieces[0].kind, pieces[0].score) if pieces else None
-    outcome = judge_outcome(head, tail, failed_steps=len(state.fails), worst=worst, ci_system=system)
-    chunks = build_chunks(packed, page, path, budget_tokens, failed=outcome == "failed")
-    facts = Facts(
+    pieces = select.find_pieces(_best_anchors(state, situation, FINAL_ANCHORS), page, situation)
+    worst = select.find_worst(state.anchors, pieces, situation)
+    sketch = Sketch(
+        path,
         state.length,
         state.valid,
-        system,
-        formats.detect_job("\n".join(head)),
-        next((when for line in state.head if (when := formats.parse_time(line))), None),
-        next((when for line in reversed(state.tail) if (when := formats.parse_time(line))), None),
-        outcome,
+        state.head,
+        state.tail,
+        head=[page.get(line) or "" for line in range(min(JOB_LINES, len(state.head)))],
+        tail=[page.get(line) or "" for line in range(state.length - len(state.tail), state.length)],
+        failed_steps=len(state.fails),
+        resumed=bool(state.fails) and state.last_start > state.fails[-1],
+        worst=worst and worst[:2],
+        since_worst=state.length - 1 - worst[2] if worst else 0,
+        survived=worst is not None and state.last_start > worst[2],
     )
-    return facts, chunks
+    packed = pack.pack(pieces, page, situation, budget_tokens)
+    return sketch, draft_chunks(packed, page, path, budget_tokens)
+
+
+def _finish(chosen: Sequence[tuple[Sketch, list[Draft]]]) -> list[tuple[Facts, list[Chunk]]]:
+    """Return facts and chunks of files, what patterns decide done for all of them in one go."""
+    facts = tell_facts([sketch for sketch, _ in chosen])
+    drafts = [
+        (draft, said.outcome == "failed")
+        for said, (_, drafts) in zip(facts, chosen, strict=True)
+        for draft in drafts
+    ]
+    chunks = iter(finish_chunks(drafts))
+    return [
+        (said, list(islice(chunks, len(drafts)))) for said, (_, drafts) in zip(facts, chosen, strict=True)
+    ]

@@ -1,18 +1,23 @@
 """Choose what of a file is shown within a budget: every failure's own line first, then the reports around
 them, best first."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from bifrost_flow.evidence.baseline import Baseline
 from bifrost_flow.evidence.extent import Page, find_extent, starts_report
-from bifrost_flow.evidence.fingerprint import mask_text
 from bifrost_flow.evidence.score import Anchor
 
 MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
+MASKED_CHARS = 2000  # of a line, for telling sorts apart: masking takes the square of a word's length
 SPREAD_EXPONENT = 0.8
+KNOWN_FACTOR = 0.25  # a line that passing runs say too is most likely not why this one failed
 HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
+# What differs between two failures of one sort: quoted names, numbers, paths, identifiers.
+_NAMES = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*[`']|‘[^’]*’|\S*[\d_./\\]\S*|\s+")
 LISTED = ("sanitizer", "kernel_panic", "diagnostic", "test_fail")
 
 
@@ -39,6 +44,8 @@ class Situation:
     fails: tuple[int, ...]
     starts: tuple[int, ...]
     spread: Mapping[int, tuple[int, int]]  # of templates: lines and blocks that say them
+    baseline: Baseline | None = None  # what passing runs of the job say
+    new: tuple[int, ...] = ()  # lines that none of them says
 
 
 def show_line(text: str) -> str:
@@ -83,7 +90,24 @@ def score_anchor(anchor: Anchor, situation: Situation) -> float:
         anchor.weight
         * weigh_place(anchor.line, anchor.kind, situation)
         * weigh_rarity(count, blocks, anchor.kind)
+        * (KNOWN_FACTOR if anchor.known else 1.0)
     )
+
+
+def find_worst(
+    anchors: Sequence[Anchor], pieces: Sequence[Piece], situation: Situation
+) -> tuple[str, float, int] | None:
+    """Return kind, score and line of the heaviest anchor, passing runs left out of account.
+
+    Whether a job failed must not hang on what is known of earlier ones: a wrong answer would feed itself.
+    """
+    if not pieces or not any(anchor.known for anchor in anchors):
+        return (pieces[0].kind, pieces[0].score, pieces[0].anchor) if pieces else None
+    worst = min(
+        (replace(anchor, known=False) for anchor in anchors),
+        key=lambda anchor: (-score_anchor(anchor, situation), anchor.line),
+    )
+    return worst.kind, score_anchor(worst, situation), worst.line
 
 
 def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> list[Piece]:
@@ -97,7 +121,7 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
     for anchor in anchors:
         first, last = find_extent(page, anchor.line, anchor.kind, stop)
         score = score_anchor(anchor, situation)
-        like = hash(mask_text(anchor.text, names=True))
+        like = hash(_NAMES.sub("", anchor.text[:MASKED_CHARS]))
         found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (score, like)}))
     merged: list[Piece] = []
     for piece in sorted(found, key=lambda piece: (piece.first, -piece.last)):
@@ -128,13 +152,18 @@ def _touch(into: Piece, piece: Piece, page: Page) -> bool:
     return piece.first - into.last <= 2 and not starts_report(page.get(piece.first) or "")
 
 
+class _Remembered(dict[int, str | None]):
+    """Lines by their number, each made the first time that it is asked for."""
+
+    def __init__(self, text_of: Callable[[int], str | None]) -> None:
+        super().__init__()
+        self._text_of = text_of
+
+    def __missing__(self, line: int) -> str | None:
+        self[line] = text = self._text_of(line)
+        return text
+
+
 def build_page(text_of: Callable[[int], str | None]) -> Page:
     """Return a page that remembers what `text_of` said."""
-    known: dict[int, str | None] = {}
-
-    def get(line: int) -> str | None:
-        if line not in known:
-            known[line] = text_of(line)
-        return known[line]
-
-    return Page(get)
+    return Page(_Remembered(text_of).__getitem__)

@@ -20,11 +20,14 @@ from bifrost_flow.language import t
 from bifrost_flow.records import CATEGORIES, SEVERITIES, Chunk
 
 DEFAULT_PROMPT = "error_analysis"
+PRODUCTION = "production"  # the alias in the registry that chooses what runs use
 LANGUAGE_NAMES = {"en": "English", "ko": "Korean (한국어)"}
 VARIABLES = ("lang", "log", "categories", "severities")
 
 _FOLDER = Path(__file__).parent
 _VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_BRACES = re.compile(r"\{\{([^{}\n]{0,40})\}\}")
+_REFERENCE = re.compile(r"([A-Za-z0-9_.-]{1,100})(?:@([A-Za-z0-9_.-]{1,100})|:(\d{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,37 @@ class Prompt:
     system: str
     user: str
     description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptReference:
+    """Which prompt is meant: `name` alone is its production version, else the packaged one."""
+
+    name: str
+    alias: str | None = None
+    version: int | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it can only be in the registry."""
+        return self.alias is not None or self.version is not None
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"{self.name}:{self.version}"
+        return f"{self.name}@{self.alias}" if self.alias else self.name
+
+
+def parse_reference(text: str) -> PromptReference:
+    """Return what `NAME`, `NAME@alias` or `NAME:version` refers to.
+
+    Raises:
+        SettingsError: it is none of these.
+    """
+    found = _REFERENCE.fullmatch(text)
+    if not found:
+        raise SettingsError(t("prompt.bad_reference", name=repr(text)))
+    return PromptReference(found[1], found[2], int(found[3]) if found[3] else None)
 
 
 def list_prompts() -> tuple[str, ...]:
@@ -69,9 +103,10 @@ def check_prompt(prompt: Prompt) -> None:
     """Check that `prompt` can be rendered.
 
     Raises:
-        SettingsError: it uses a variable that nobody fills, or leaves the log out of the question.
+        SettingsError: it uses a variable that nobody fills, or leaves out the log or the language.
     """
-    unknown = sorted({name for name in _find_variables(prompt) if name not in VARIABLES})
+    texts = f"{prompt.system}\n{prompt.user}"
+    unknown = sorted({name.strip() for name in _BRACES.findall(texts)} - {*VARIABLES})
     shown = {name: f"{{{{{name}}}}}" for name in (*VARIABLES, *unknown)}
     if unknown:
         known = ", ".join(shown[name] for name in VARIABLES)
@@ -81,10 +116,10 @@ def check_prompt(prompt: Prompt) -> None:
         raise SettingsError(message)
     if "log" not in _VARIABLE.findall(prompt.user):
         raise SettingsError(t("prompt.without_log", name=repr(prompt.name), variable=shown["log"]))
-
-
-def _find_variables(prompt: Prompt) -> list[str]:
-    return _VARIABLE.findall(prompt.system) + _VARIABLE.findall(prompt.user)
+    if "lang" not in _VARIABLE.findall(texts):
+        raise SettingsError(t("prompt.without_lang", name=repr(prompt.name), variable=shown["lang"]))
+    if not prompt.system.strip():
+        raise SettingsError(t("prompt.without_system", name=repr(prompt.name)))
 
 
 def render_prompt(prompt: Prompt, chunk: Chunk, language: str) -> tuple[str, str]:

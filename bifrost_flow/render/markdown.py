@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from bifrost_flow.draft import Draft
 from bifrost_flow.language import t
-from bifrost_flow.records import Finding, Report
+from bifrost_flow.records import Evidence, Finding, Report
 from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
 from bifrost_flow.render.facts import (
     describe_absence,
@@ -41,7 +42,10 @@ def render_markdown(report: Report) -> str:
         note,
         f"## {t('render.findings', lang=lang)}",
         _render_overview(findings, lang) if findings else describe_absence(report),
-        *(_render_finding(number, finding, lang) for number, finding in enumerate(findings, 1)),
+        *(
+            render_finding(finding, lang, heading=f"### {number}.")
+            for number, finding in enumerate(findings, 1)
+        ),
         *_render_troubles(report),
         f"## {t('render.run_facts', lang=lang)}",
         "\n".join(f"- {name}: {escape_inline(value)}" for name, value in list_run_facts(report)),
@@ -93,9 +97,24 @@ def _render_overview(findings: Sequence[Finding], lang: str) -> str:
     return _render_table(head, rows)
 
 
-def _render_finding(number: int, finding: Finding, lang: str) -> str:
+def render_draft(draft: Draft, lang: str) -> str:
+    """Return an answer that is being written, in the order of a finding."""
+    texts = dict(draft.texts)
+    parts = [f"## {escape_inline(texts.pop('title', '')) or '…'}"]
+    parts += [
+        f"**{t(f'render.{name}', lang=lang)}**\\\n{escape_paragraphs(texts[name])}"
+        for name in ("root_cause", "explanation", "suggestion")
+        if texts.get(name)
+    ]
+    if draft.evidence:
+        parts += [f"**{t('render.evidence', lang=lang)}**", _render_evidence(draft.evidence)]
+    return "\n\n".join(parts)
+
+
+def render_finding(finding: Finding, lang: str, *, heading: str) -> str:
+    """Return one finding under its title; `heading` is what comes before it."""
     parts = [
-        f"### {number}. {escape_inline(finding.title)}",
+        f"{heading} {escape_inline(finding.title)}",
         " · ".join(
             (
                 f"**{label('status', finding.status, lang)}**",
@@ -112,19 +131,19 @@ def _render_finding(number: int, finding: Finding, lang: str) -> str:
         f"**{t(f'render.{name}', lang=lang)}**\\\n{escape_paragraphs(text)}" for name, text in texts if text
     )
     parts.append(f"**{t('render.evidence', lang=lang)}**")
-    parts.append(_render_evidence(finding) or t("render.no_evidence", lang=lang))
+    parts.append(_render_evidence(finding.evidence) or t("render.no_evidence", lang=lang))
     if not finding.grounded:
         parts.append(f"*{t('render.not_grounded', lang=lang)}*")
     parts.append("\n".join(f"- {name}: {value}" for name, value in _list_finding_facts(finding, lang)))
     return "\n\n".join(parts)
 
 
-def _render_evidence(finding: Finding) -> str:
+def _render_evidence(evidence: Sequence[Evidence]) -> str:
     lines = (
         f"{put_on_one_line(piece.path)}:{piece.line}: {cut(make_visible(piece.quote), MAX_QUOTE_CHARS)}"
-        for piece in finding.evidence
+        for piece in evidence
     )
-    return fence("\n".join(lines)) if finding.evidence else ""
+    return fence("\n".join(lines)) if evidence else ""
 
 
 def _list_finding_facts(finding: Finding, lang: str) -> Iterable[tuple[str, str]]:

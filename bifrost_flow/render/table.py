@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from typing import Any
 
 from bifrost_flow.records import Finding, Report
 from bifrost_flow.render.defuse import make_visible
@@ -59,6 +60,14 @@ def render_csv(report: Report) -> str:
         values = {"run_id": report.run.run_id} | {name: getattr(finding, name) for name in CSV_COLUMNS[1:]}
         writer.writerow([_format_cell(value) for value in (values | {"evidence": evidence}).values()])
     return out.getvalue()
+
+
+def make_plain(record: Any) -> dict[str, object]:
+    """Return a record as values that JSON has."""
+    return {
+        name: _format_value(value) if isinstance(value, datetime) else value
+        for name, value in asdict(record).items()
+    }
 
 
 def _format_cell(value: object) -> str:

@@ -21,7 +21,13 @@ from bifrost_flow.language import t
 from connectors.models.aws import VENDOR_ERRORS, read_code, read_detail, translate_error
 from connectors.models.forms import ask_for_json, narrow_schema
 from connectors.models.http import MAX_BODY_BYTES, STREAM_TIMEOUTS, encodable
-from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
+from connectors.models.protocol import (
+    ModelDescription,
+    ModelReply,
+    ModelRequest,
+    OnCount,
+    ignore_count,
+)
 from connectors.models.threads import call_in_thread, iterate_in_thread
 from connectors.models.window import TEMPLATE_TOKENS, cut_error, estimate_prompt
 
@@ -106,10 +112,11 @@ class BedrockProvider:
             raise
         return ModelReply(text, tokens_in, tokens_out)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str]:
+    async def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> AsyncIterator[str]:
         """Yield the answer's text as it is written. A dropped stream raises, whatever came before."""
         response = await self._call(self._client.converse_stream, request)
-        reason, tokens_out, size = None, 0, 0
+        reason, size = None, 0
+        usage: dict[str, Any] = {}
         deadline = time.monotonic() + STREAM_TIMEOUTS * self._timeout_s
         events = response["stream"]
         try:
@@ -123,13 +130,13 @@ class BedrockProvider:
                 if time.monotonic() > deadline:
                     raise self._time_out()
                 reason = (event.get("messageStop") or {}).get("stopReason") or reason
-                tokens_out = ((event.get("metadata") or {}).get("usage") or {}).get(
-                    "outputTokens", tokens_out
-                )
+                usage = (event.get("metadata") or {}).get("usage") or usage
         except VENDOR_ERRORS as error:
             raise translate_error(error, server=self._server, model=self._model) from error
         if reason is None:
             raise ModelUnavailable(t("model.broke_off", server=self._server, detail=""))
+        tokens_out = usage.get("outputTokens", 0)
+        on_count(usage.get("inputTokens", 0), tokens_out)
         self._check_end(reason, tokens_out)
 
     async def aclose(self) -> None:

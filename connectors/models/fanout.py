@@ -38,6 +38,8 @@ __all__ = [
 
 # Takes the answer, or None for a failed attempt, and the call; `Journal.append` fits.
 OnCall = Callable[[CachedAnswer | None, Call], None]
+# Takes a question and its answer's text as far as it is written; a try that fails begins anew.
+OnText = Callable[[Question, str], None]
 
 STOP_POLL_S = 0.1
 
@@ -68,6 +70,8 @@ class _Batch:
         budget: Budget,
         rates: Rates,
         on_call: OnCall | None,
+        on_text: OnText | None = None,
+        on_answer: Callable[[GroupAnswer], None] | None = None,
     ) -> None:
         self.answers: list[GroupAnswer] = []
         self.problems: list[Problem] = []
@@ -81,6 +85,8 @@ class _Batch:
         self._budget = budget
         self._rates = rates
         self._on_call = on_call
+        self._on_text = on_text
+        self._on_answer = on_answer
 
     async def work(self, questions: Iterator[Question]) -> None:
         """Answer questions until there are none left; many workers share one iterator."""
@@ -158,7 +164,7 @@ class _Batch:
         started_at, clock = datetime.now(UTC), time.perf_counter()
         reply, answer, error = ModelReply("", 0, 0), None, None
         try:
-            reply = await self._provider.complete(replace(request, max_output_tokens=reservation.tokens_out))
+            reply = await self._fetch(question, replace(request, max_output_tokens=reservation.tokens_out))
             answer = read_reply(reply, question.n_lines)
             self._circuit.record_success()
         except ModelError as caught:
@@ -172,6 +178,21 @@ class _Batch:
         latency_ms = (time.perf_counter() - clock) * 1000
         self._hand_over(question, attempt, reply, answer, error, latency_ms, started_at)
         return error
+
+    async def _fetch(self, question: Question, request: ModelRequest) -> ModelReply:
+        """Return the reply to one call; where somebody listens, its text is told while it is written."""
+        if self._on_text is None:
+            return await self._provider.complete(request)
+        text, count = "", (0, 0)
+
+        def keep(tokens_in: int, tokens_out: int) -> None:
+            nonlocal count
+            count = tokens_in, tokens_out
+
+        async for piece in self._provider.stream(request, on_count=keep):
+            text += piece
+            self._on_text(question, text)
+        return ModelReply(text, *count)
 
     def _hand_over(
         self,
@@ -203,6 +224,8 @@ class _Batch:
             self._on_call(kept, call)
         if answer and kept:
             self.answers.append(join_answer(question, answer, kept, cached=False))
+            if self._on_answer:
+                self._on_answer(self.answers[-1])
 
     def _make_cached(self, question: Question, reply: ModelReply, answer: Answer) -> CachedAnswer:
         return CachedAnswer(
@@ -240,6 +263,8 @@ async def answer_questions(
     budget: Budget | None = None,
     rates: Rates | None = None,
     on_call: OnCall | None = None,
+    on_text: OnText | None = None,
+    on_answer: Callable[[GroupAnswer], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> FanOut:
     """Ask `provider` all `questions`, in order, at most `concurrency` at once, with no barrier between.
@@ -251,6 +276,8 @@ async def answer_questions(
         questions: an iterator may be shared with other batches, which then take turns.
         semaphore: a limit shared with other batches, held during a call and not while waiting to retry.
         circuit: shared with other batches of the run, as are `budget` and `rates`.
+        on_text: answers are streamed, and it is told of each piece.
+        on_answer: told of each answer that arrived.
         stop: asked now and then; once it is true, calls under way are given up and what arrived is returned.
     """
     batch = _Batch(
@@ -261,6 +288,8 @@ async def answer_questions(
         budget=budget or Budget(),
         rates=rates or Rates.per_minute(),
         on_call=on_call,
+        on_text=on_text,
+        on_answer=on_answer,
     )
     count = min(concurrency, len(questions)) if isinstance(questions, Sized) else concurrency
     waiting = iter(questions)

@@ -21,7 +21,13 @@ from connectors.models.http import (
     read_error,
     translate_errors,
 )
-from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
+from connectors.models.protocol import (
+    ModelDescription,
+    ModelReply,
+    ModelRequest,
+    OnCount,
+    ignore_count,
+)
 from connectors.models.window import TEMPLATE_TOKENS, cut_error, estimate_prompt, reads_too_little
 
 DEFAULT_URL = "http://127.0.0.1:11434"
@@ -74,7 +80,7 @@ class OllamaProvider:
             self._num_ctx = max(self._num_ctx, num_ctx)
         return _read_reply(reply, self._server)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str]:
+    async def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> AsyncIterator[str]:
         """Yield the answer's text as it is written. A dropped stream raises, whatever came before."""
         num_ctx = self._fit_num_ctx(request)
         body = self._build_body(request, num_ctx, stream=True)
@@ -94,6 +100,7 @@ class OllamaProvider:
                     yield text
         if not last.get("done"):
             raise ModelUnavailable(t("model.broke_off", server=self._server, detail=""))
+        on_count(_get_count(last, "prompt_eval_count"), _get_count(last, "eval_count"))
         if _was_cut(request, last, num_ctx):
             raise cut_error(num_ctx, server=self._server)
         _check_end(last, self._server)

@@ -29,7 +29,13 @@ from connectors.models.http import (
     shorten,
     translate_errors,
 )
-from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
+from connectors.models.protocol import (
+    ModelDescription,
+    ModelReply,
+    ModelRequest,
+    OnCount,
+    ignore_count,
+)
 from connectors.models.window import TEMPLATE_TOKENS, cut_error, estimate_prompt, reads_too_little
 
 DEFAULT_CONTEXT_TOKENS = 32_768
@@ -58,7 +64,7 @@ class _Form:
         """Return the form to try after `complaint`, or None if it is about nothing that could be changed."""
         if self.length_key == "max_tokens" and "max_completion_tokens" in complaint:
             return replace(self, length_key="max_completion_tokens")
-        for name in ("temperature", "seed"):
+        for name in ("temperature", "seed", "stream_options"):
             if name in complaint and name not in self.left_out:
                 return replace(self, left_out=self.left_out | {name})
         if self.schema != _SCHEMA_FORMS[-1] and _ABOUT_SCHEMA.search(complaint):
@@ -116,7 +122,7 @@ class OpenAIProvider:
         self._form = form
         return self._read_reply(request, self._parse(content))
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str]:
+    async def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> AsyncIterator[str]:
         """Yield the answer's text as it is written. A dropped stream raises, whatever came before."""
         room = self._make_room(request)
         form = self._form
@@ -126,7 +132,7 @@ class OpenAIProvider:
                 async with self._clients.open().stream("POST", _PATH, json=body) as response:
                     if response.status_code == httpx.codes.OK:
                         self._form = form
-                        async for piece in self._read_stream(request, response, room):
+                        async for piece in self._read_stream(request, response, room, on_count):
                             yield piece
                         return
                     error_body = await response.aread()
@@ -154,6 +160,7 @@ class OpenAIProvider:
         }
         named = {"name": "answer", "schema": schema, "strict": True}
         whole = {"response_format": {"type": "json_schema", "json_schema": named}}
+        counted = "stream_options" not in form.left_out
         system = request.system if form.schema not in formats else ask_for_json(request.system, schema)
         return {
             "model": self._model,
@@ -162,6 +169,8 @@ class OpenAIProvider:
                 {"role": "user", "content": encodable(request.user)},
             ],
             "stream": stream,
+            # Without being asked, servers count nothing in a stream.
+            **({"stream_options": {"include_usage": True}} if stream and counted else {}),
             form.length_key: room,
             **{name: value for name, value in self._options.items() if name not in form.left_out},
             **formats.get(form.schema, whole),
@@ -209,14 +218,16 @@ class OpenAIProvider:
         return value
 
     async def _read_stream(
-        self, request: ModelRequest, response: httpx.Response, room: int
+        self, request: ModelRequest, response: httpx.Response, room: int, on_count: OnCount
     ) -> AsyncIterator[str]:
         """Yield the text in a stream of server-sent events; of their fields only `data` means anything."""
         if "event-stream" not in response.headers.get("content-type", ""):
             # Some gateways know no streams, and send the whole answer.
-            yield self._read_reply(request, self._parse(await response.aread())).text
+            reply = self._read_reply(request, self._parse(await response.aread()))
+            yield reply.text
+            on_count(reply.tokens_in, reply.tokens_out)
             return
-        reason = ""
+        reason, usage = "", dict[str, Any]()
         lines = iterate_lines(
             response, server=self._server, timeout_s=self._timeout_s, setting="openai.timeout"
         )
@@ -226,7 +237,8 @@ class OpenAIProvider:
                 data = json.dumps({"error": data.strip()})
             elif field != "data" or data.strip() == "[DONE]":
                 continue
-            choice = _get_choice(self._parse(data))
+            event = self._parse(data)
+            choice, usage = _get_choice(event), _get_object(event, "usage") or usage
             message = _get_object(choice, "delta")
             reason = choice.get("finish_reason") or reason
             self._check_refusal(message)
@@ -234,6 +246,7 @@ class OpenAIProvider:
                 yield text
         if not reason:
             raise ModelUnavailable(t("model.broke_off", server=self._server, detail=""))
+        on_count(_get_count(usage, "prompt_tokens"), _get_count(usage, "completion_tokens"))
         self._check_end(reason, room)
 
     def _read_reply(self, request: ModelRequest, value: dict[str, Any]) -> ModelReply:

@@ -1,6 +1,6 @@
 """What a model provider is to the rest of the program."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +41,14 @@ class ModelReply:
     tokens_out: int
 
 
+# Takes the tokens read and written, by the provider's own count, at the end of a stream.
+OnCount = Callable[[int, int], None]
+
+
+def ignore_count(tokens_in: int, tokens_out: int) -> None:
+    """Be told how many tokens a stream took, and keep it to yourself."""
+
+
 class Provider(Protocol):
     """A model behind a protocol.
 
@@ -51,6 +59,6 @@ class Provider(Protocol):
 
     async def complete(self, request: ModelRequest) -> ModelReply: ...
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[str]: ...
+    def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> AsyncIterator[str]: ...
 
     async def aclose(self) -> None: ...

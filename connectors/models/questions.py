@@ -207,7 +207,8 @@ def build_finding(
         provider=answered.provider,
         model=answered.model,
         prompt=question.prompt.name,
-        prompt_version=answered.prompt_version,
+        # Of this run: the same text may have had another version when the answer was paid for.
+        prompt_version=question.prompt.version,
         cached=answered.cached,
         language=question.language,
     )

@@ -21,7 +21,7 @@ from bifrost_flow.language import ROOT, t
 from connectors.warehouse.location import MARKER, encode_name, write_whole
 
 # `runs` first: the views of the others ask it which runs are complete.
-TABLES = ("runs", "files", "chunks", "findings", "llm_calls", "metrics", "cache")
+TABLES = ("runs", "files", "chunks", "findings", "llm_calls", "metrics", "known_good", "cache")
 
 SCHEMA_FILE = "_schema.parquet"
 CATALOG = "bifrost.duckdb"

@@ -26,6 +26,9 @@ _QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NO
 # They run SQL that is hidden in a string, where the look at the parsed statement can't see it.
 _HIDING_FUNCTIONS = frozenset({"json_execute_serialized_sql", "query"})
 
+# How often a query is run anew because files were replaced meanwhile.
+_RETRIES = 10
+
 # Words of statements that look at the catalogue as a whole.
 _CATALOGUE_WORDS = re.compile(r"\b(show|information_schema|duckdb_\w+|pg_\w+|sqlite_master)\b", re.IGNORECASE)
 
@@ -113,6 +116,17 @@ def run_query(root: Path, sql: str, parameters: Mapping[str, object] | None = No
 
 
 def _run(root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str]) -> Rows:
+    for _ in range(_RETRIES):
+        try:
+            return _run_once(root, sql, parameters, views)
+        except duckdb.IOException as error:
+            # A file was put in another's place after the folder was listed: the new list has it.
+            if "No such file" not in str(error):
+                raise
+    return _run_once(root, sql, parameters, views)
+
+
+def _run_once(root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str]) -> Rows:
     with connect_readonly(root, views) as connection:
         _check_is_query(connection, sql)
         connection.execute(sql, dict(parameters) if parameters else None)

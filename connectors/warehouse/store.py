@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
@@ -13,6 +14,9 @@ from connectors.warehouse.catalog import TABLES, read_queries, refresh_catalog, 
 from connectors.warehouse.location import encode_name, prepare_folder, resolve_location, translating_os_errors
 from connectors.warehouse.restore import restore, restore_finding
 from connectors.warehouse.sandbox import Rows, run_query
+
+if TYPE_CHECKING:
+    from bifrost_flow.evidence.baseline import KnownGood
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,31 @@ class Warehouse:
         """Add answers to the cache that all projects share."""
         if answers:
             self._write("cache", new_run_id(), answers)
+
+    def write_known_good(self, run_id: str, jobs: "Sequence[KnownGood]") -> None:
+        """Write what the jobs of a run say that passed."""
+        if jobs:
+            self._write("known_good", run_id, jobs)
+
+    def has_known_good(self) -> bool:
+        """Tell whether any job of this project ever passed."""
+        folder = table_folder(Path(self.location), "known_good", self.project)
+        return any(folder.glob("*.parquet"))
+
+    def read_known_good(
+        self, keys: Sequence[str], *, rules: str, runs: int, most: int
+    ) -> list[tuple[str, list[int], bool]]:
+        """Return key, hashes (at most `most`) and whether these are of whole logs, of each of `keys` that
+        passed before under `rules`: what its last `runs` passing runs say. One query for all."""
+        parameters = {
+            "project": self.project,
+            "rules": rules,
+            "runs": runs,
+            "keys": list(keys),
+            "most": most,
+        }
+        rows = self.query_named("baselines", "read_known_good", parameters).rows if keys else []
+        return [(key, templates, whole) for key, templates, whole in rows]
 
     def has_calls(self, run_id: str) -> bool:
         """Tell whether `write_calls` was done for a run of this project."""

@@ -1,19 +1,19 @@
 """Where the time of a short run goes: `run` on the example logs against an empty Prefect flow, in turn.
 
-Three settings: `first` (a new Prefect database), `later` (the database is there, no server is), `kept`
-(one kept warm by `up`). Ratios are of medians; seconds are for orientation only.
+Three settings: `first` (a new Prefect database), `later` (the database is there, no server is), `kept` (one
+kept warm by `up`).
 """
 
-import os
-import statistics
-import subprocess
-import sys
+import socket
 import tempfile
-import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-BIFROST = str(Path(sys.executable).with_name("bifrost-flow"))
+from tests.bench.measure import BIFROST, PYTHON, ROOT, Figure, Options, Usage, run, take_turns
+
+LOGS = ROOT / "tests" / "data" / "logs"
+BAR = 1.3
 EMPTY_FLOW = """
 import asyncio
 from prefect import flow
@@ -24,41 +24,57 @@ asyncio.run(empty())
 """
 
 
-def _time(command: list[str], environment: dict[str, str]) -> float:
-    began = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 3):
-        raise SystemExit(f"{command} ended with {done.returncode}:\n{done.stderr}")
-    return time.perf_counter() - began
+def measure_startup(options: Options) -> Iterator[Figure]:
+    """Yield the ratio of `run` to an empty flow in each setting."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield _compare("first", Path(folder), options.rounds, new=True)
+    with tempfile.TemporaryDirectory() as folder:
+        _run_ours(Path(folder))
+        yield _compare("later", Path(folder), options.rounds)
+    with tempfile.TemporaryDirectory() as folder, keep_prefect(Path(folder)) as api_url:
+        yield _compare("kept", Path(folder), options.rounds, api_url=api_url)
 
 
-def measure_startup(rounds: int = 3) -> None:
-    """Print the ratio of `run` to an empty flow in each setting."""
-    empty = [sys.executable, "-c", EMPTY_FLOW]
-    logs = str(ROOT / "tests" / "data" / "logs")
-    print("start-up: `run` on the example logs / an empty Prefect flow")
-    for setting in ("first", "later", "kept"):
-        times: dict[str, list[float]] = {"run": [], "empty": []}
-        with tempfile.TemporaryDirectory() as folder:
-            base = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-            base.pop("PREFECT_API_URL", None)
-            warm_home = {**base, "PREFECT_HOME": f"{folder}/warm"}
-            run = [BIFROST, "run", logs, "--provider", "rules", "--quiet", "--warehouse", f"{folder}/tables"]
-            if setting == "later":
-                _time(run, warm_home)
-            if setting == "kept":
-                _time([BIFROST, "up", "--port", "4299"], warm_home)
-            for number in range(rounds):
-                new_home = {**base, "PREFECT_HOME": f"{folder}/run-{number}"}
-                other_home = {**base, "PREFECT_HOME": f"{folder}/empty-{number}"}
-                if setting == "first":
-                    times["run"].append(_time([*run[:-1], f"{folder}/warehouse-{number}"], new_home))
-                    times["empty"].append(_time(empty, other_home))
-                else:
-                    api = {"PREFECT_API_URL": "http://127.0.0.1:4299/api"} if setting == "kept" else {}
-                    times["run"].append(_time(run, warm_home))
-                    times["empty"].append(_time(empty, {**warm_home, **api}))
-            if setting == "kept":
-                _time([BIFROST, "down"], warm_home)
-        ours, empty_s = statistics.median(times["run"]), statistics.median(times["empty"])
-        print(f"  {setting:6} ratio {ours / empty_s:5.2f}   run {ours:5.1f} s   empty flow {empty_s:5.1f} s")
+def _compare(setting: str, folder: Path, rounds: int, *, new: bool = False, api_url: str = "") -> Figure:
+    homes = iter(range(2 * rounds))
+
+    def choose_home() -> Path:
+        return folder / str(next(homes)) if new else folder
+
+    def run_empty() -> Usage:
+        found = {"PREFECT_API_URL": api_url} if api_url else {}
+        return run([PYTHON, "-c", EMPTY_FLOW], environment={**make_environment(choose_home()), **found})
+
+    taken = take_turns(rounds, run=lambda: _run_ours(choose_home()), empty=run_empty)
+    ratio = taken["run"].wall_s / taken["empty"].wall_s
+    note = f"run {taken['run']}; empty flow {taken['empty']}"
+    return Figure("startup", f"`run` / an empty flow, {setting}", ratio, "×", BAR, note=note)
+
+
+def _run_ours(home: Path) -> Usage:
+    words = [BIFROST, "run", LOGS, "--provider", "rules", "--quiet", "--warehouse", home / "tables"]
+    return run(words, environment=make_environment(home))
+
+
+def make_environment(folder: Path) -> dict[str, str]:
+    """Return where Prefect's database is in `folder`, made if need be; nobody is told of the run."""
+    folder.mkdir(exist_ok=True)
+    return {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # its own 20 s are few on a busy machine
+        "DO_NOT_TRACK": "1",
+    }
+
+
+@contextmanager
+def keep_prefect(folder: Path) -> Generator[str]:
+    """Keep a Prefect server warm for runs whose Prefect is in `folder`; yield its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run([BIFROST, "up", "--port", str(port)], environment=make_environment(folder))
+    try:
+        yield f"http://127.0.0.1:{port}/api"
+    finally:
+        run([BIFROST, "down"], environment=make_environment(folder))

@@ -221,3 +221,31 @@ def test_the_shipped_logs_are_fully_hit(console: Console) -> None:
     core = next(line.split() for line in done.out.splitlines() if line.startswith("CORE"))
     assert core[2:4] == ["10", "1.000"]
     assert "완전 적중" in done.out
+
+
+def test_events_are_scored_on_request(console: Console, labelled: Path) -> None:
+    """Scores of events are of what `events` prints, are in the table and in MLflow; without labels of events
+    it is wrong usage."""
+    assert console.call("evaluate", labelled, "--events", "-q").code == 2
+    log = labelled / "app.log"
+    log.write_text(
+        "2026-03-01 12:00:00,123 ERROR boom\n  at here\n2026-03-01 12:00:01,000 INFO well\n", encoding="utf-8"
+    )
+    right = {"line_start": 1, "line_end": 2, "timestamp": "2026-03-01T12:00:00.123Z", "severity": "err"}
+    wrong = {"line_start": 3, "line_end": 3, "timestamp": "2026-03-01T12:00:02Z", "severity": "info"}
+    row = json.dumps({"file": "app.log", "events": [right, wrong]})
+    (labelled / "event_labels.jsonl").write_text(row + "\n", encoding="utf-8")
+    (labelled / "app.labels.csv").write_text("LineId,EventId\n1,E1\n3,E2\n", encoding="utf-8")
+    done = console.call("evaluate", labelled, "--events", "--format", "json", "-q")
+    assert (done.code, done.err) == (0, "")
+    events = done.json["events"]
+    assert (events["boundaries_f1"], events["times_right"], events["levels_right"]) == (1.0, 0.5, 1.0)
+    assert events["grouping_accuracy"] == 1.0
+    assert events["missed"] == ["app.log:3  1772366402000 ≠ 1772366401000"]
+    (tracked,) = read_tracked(console)
+    assert tracked["metrics"]["events.times_right"] == 0.5
+    shown = console.call("evaluate", labelled, "--events", "--misses", "-q")
+    assert [line.split()[-1] for line in shown.out.splitlines() if line.startswith("times right")] == [
+        "0.500"
+    ]
+    assert "app.log:3" in shown.out

@@ -1,5 +1,7 @@
 """`extract`, `events` and `filter` through the installed console script: shapes, exit codes, quiet output."""
 
+# ruff: noqa: E501 -- a sample is read as a whole
+
 import json
 import subprocess
 import sys
@@ -96,6 +98,46 @@ def test_filter_keeps_what_was_asked_for(tmp_path: Path) -> None:
     assert (counts["events"], counts["levels"]) == (1, {"info": 1})
 
 
+def test_extract_sees_only_events_that_pass(tmp_path: Path) -> None:
+    """Lines of other events give no evidence, line numbers stay, and a log in which none passes is no error."""
+    log = tmp_path / "a.log"
+    log.write_text(
+        "2026-01-01 10:00:00 ERROR link failed\n2026-01-01 11:00:00 INFO fine\n2026-01-01 12:00:00 ERROR disk full\n  at x\n"
+    )
+    done = call(
+        "extract", log, "--since", "2026-01-01 20:30 Asia/Seoul", "--severity", "error", "--format", "jsonl"
+    )
+    (chunk,) = objects(done)
+    assert (done.returncode, chunk["line_start"], chunk["line_end"]) == (0, 3, 4)
+    assert "link" not in str(chunk["text"])
+    done = call("extract", log, "--keyword", "nothing like it", "--format", "jsonl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("command", ["extract", "events", "filter"])
+def test_mended_bytes_are_told_and_are_no_failure(tmp_path: Path, command: str) -> None:
+    """A log whose only trouble is invalid UTF-8 was read whole: a note, in the language asked for, and exit code 0."""
+    log = tmp_path / "a.log"
+    log.write_bytes(b"2026-01-01 10:00:00 ERROR caf\xe9 failed\n")
+    done = call(command, log, "--lang", "ko")
+    assert done.returncode == 0
+    assert b"failed" in done.stdout
+    assert "바이트" in done.stderr.decode()
+
+
+def test_statistics_are_a_table(tmp_path: Path) -> None:
+    """In the text format, counts come with bars, no line wider than the terminal."""
+    log = tmp_path / "a.log"
+    log.write_text("2026-01-01 10:00:00 INFO a\n" * 3 + "2026-01-01 10:01:00 ERROR b\n", encoding="utf-8")
+    text = call("filter", log, "--stats").stdout.decode()
+    assert "Events: 4" in text
+    assert [line.split() for line in text.splitlines() if "█" in line][:2] == [
+        ["3", "█" * 24, "info"],
+        ["1", "█" * 8, "error"],
+    ]
+    assert "2026-01-01T10:01Z" in text
+
+
 @pytest.mark.parametrize("command", ["extract", "events", "filter"])
 def test_names_and_text_steer_no_terminal(tmp_path: Path, command: str) -> None:
     """In the text format, escapes in a file's name or in its lines don't reach the terminal."""
@@ -107,3 +149,18 @@ def test_names_and_text_steer_no_terminal(tmp_path: Path, command: str) -> None:
         assert b"\x1b" not in stream and b"\x07" not in stream and "\u202e".encode() not in stream
     assert b"link failed" in done.stdout and b"gone.log" in done.stderr
     assert command != "extract" or b"escred.log:" in done.stdout
+
+
+def test_extract_compares_with_logs_of_runs_that_passed(tmp_path: Path) -> None:
+    """With `--baseline`, files or folders, the noise of good runs no longer leads; a bad name is usage."""
+    steps = "".join(f"compiling unit {n} of 300\n" for n in range(300))
+    noise = "ERROR: cache server 10.0.0.7 gave no answer, building without it\n"
+    for name, end in (("good/1.log", "done\n"), ("bad.log", "deploy: cannot open release.tar\n")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(steps + noise + steps + end)
+    words = ("extract", tmp_path / "bad.log", "--budget-tokens", "300", "--format", "jsonl")
+    assert "cache server" in str(objects(call(*words))[0]["text"])
+    good = call(*words, "--baseline", tmp_path / "good", "--baseline", tmp_path / "good" / "1.log")
+    assert good.returncode == 0
+    assert "cannot open release.tar" in str(objects(good)[0]["text"])
+    assert call(*words, "--baseline", tmp_path / "none.log").returncode == 2

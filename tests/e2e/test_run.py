@@ -207,6 +207,21 @@ def test_a_log_that_tells_of_no_failure_gives_no_finding(console: Console) -> No
     assert (done.json["findings"], done.json["llm_calls"]) == (0, 0)
 
 
+def test_only_events_that_pass_the_filter_count(console: Console) -> None:
+    """Severity, words and times choose what is analysed; a log in which nothing passes is no error."""
+    (console.folder / "a.log").write_text(
+        "2026-01-01 10:00:00 ERROR link failed\n2026-01-01 12:00:00 ERROR disk full\n", encoding="utf-8"
+    )
+    (console.folder / "b.log").write_text("2026-01-01 12:00:00 INFO error code 0\n", encoding="utf-8")
+    words = ("--severity", "error", "--keyword", "f(ull|ailed)", "--regex", "--since", "2026-01-01 20:00 KST")
+    summary = run_json(console, "a.log", "b.log", "--provider", "rules", *words)
+    assert (summary["status"], summary["files"], summary["chunks"]) == ("completed", 2, 1)
+    rows = json.loads(console.call("sql", "SELECT line_start, text FROM chunks", "--format", "json").out)
+    assert [(row["line_start"], "disk full" in row["text"]) for row in rows] == [(2, True)]
+    refused = console.call("run", "a.log", "--severity", "loud")
+    assert refused.code == 2 and "loud" in refused.err
+
+
 def test_dry_run_calls_nobody_and_writes_nothing(console: Console) -> None:
     """A dry run tells what would be asked, asks nobody, and makes no warehouse."""
     with ModelServer() as server:
@@ -458,3 +473,37 @@ def test_a_failed_export_is_in_history_too(console: Console) -> None:
 def test_a_dry_run_with_a_missing_input_is_partial(console: Console) -> None:
     """Exit code 3 tells that not all inputs were there, in a dry run too."""
     assert console.call("run", LOGS / "zuul", "absent.log", "--provider", "rules", "--dry-run").code == 3
+
+
+def test_what_passed_last_night_is_no_news_tonight(console: Console) -> None:
+    """A line that the job said when it passed is no finding when it fails, unless that is switched off."""
+    steps = "".join(f"compiling unit {n} of 300\n" for n in range(300))
+    noise = "ERROR: cache server 10.0.0.7 gave no answer, building without it\n"
+    for night, end in enumerate(("", "deploy: cannot open release.tar\n")):
+        verdict = "Finished: FAILURE\n" if end else "Finished: SUCCESS\n"
+        log = console.folder / f"night-{night}" / f"deploy-{night}.log"
+        log.parent.mkdir()
+        log.write_text(f"Started by timer\n{steps}{noise}{steps}{end}{verdict}")
+    bad = console.folder / "night-1"
+
+    def read_best(*words: str | Path) -> tuple[str, float]:
+        summary = run_json(console, bad, "--provider", "rules", *words, BIFROST_MLFLOW_ENABLED="false")
+        with duckdb.connect(str(console.folder / summary["warehouse"] / "bifrost.duckdb")) as tables:
+            query = """
+                SELECT (SELECT text FROM chunks WHERE run_id = $run AND rank = 1), value
+                FROM metrics WHERE run_id = $run AND name = 'files_with_baseline'
+            """
+            found = tables.execute(query, {"run": summary["run_id"]}).fetchone()
+        assert found is not None
+        return found
+
+    run_json(console, console.folder / "night-0", "--provider", "rules", BIFROST_MLFLOW_ENABLED="false")
+    second = read_best()
+    assert "cannot open release.tar" in second[0]
+    assert second[1] == 1
+    without = read_best("--no-baseline")
+    assert "cache server" in without[0]
+    assert without[1] == 0
+    assert read_best("--warehouse", "fresh", "--baseline", console.folder / "night-0") == second
+    refused = console.call("run", bad, "--baseline", "none.log", "--json")
+    assert (refused.code, refused.json["status"]) == (2, "failed")

@@ -121,6 +121,22 @@ async def test_parameters_that_a_model_lacks_are_left_out(
     assert openai.describe() == key, "the cache key must not depend on what was asked before"
 
 
+async def test_a_stream_is_counted_where_the_server_can(server: ModelServer, openai: OpenAIProvider) -> None:
+    """Servers count a stream when asked to; one that knows no such wish is asked without it."""
+    counts: list[tuple[int, int]] = []
+
+    async def read() -> None:
+        stream = openai.stream(make_request(), on_count=lambda *count: counts.append(count))
+        assert parse_answer("".join([piece async for piece in stream]), 6).title
+
+    await read()
+    server.script(Fault(400, error="Unknown parameter: 'stream_options'.", code="unknown_parameter"))
+    await read()
+    assert counts[0][0] > 100 and counts[0][1] > 10
+    assert counts[1] == (0, 0)
+    assert "stream_options" not in server.chats[-1]
+
+
 async def test_a_log_in_an_error_changes_no_form(server: ModelServer, openai: OpenAIProvider) -> None:
     """FastAPI quotes the whole input; what stands in a log is not taken for the server's complaint."""
     body = {"detail": [{"loc": ["body", "model"], "msg": "unknown", "input": "temperature response_format"}]}

@@ -92,10 +92,13 @@ async def test_a_provider_answers_within_the_schema(provider: Provider) -> None:
 
 
 async def test_a_stream_brings_the_same_answer(provider: Provider) -> None:
-    """Pieces of the stream join to what a whole call returns."""
-    pieces = await _read_stream(provider)
-    whole = (await provider.complete(make_request())).text
-    assert parse_answer("".join(pieces), 6) == parse_answer(whole, 6)
+    """Pieces of the stream join to what a whole call returns, and took the same tokens."""
+    counts: list[tuple[int, int]] = []
+    stream = provider.stream(make_request(), on_count=lambda *count: counts.append(count))
+    pieces = [piece async for piece in stream]
+    whole = await provider.complete(make_request())
+    assert parse_answer("".join(pieces), 6) == parse_answer(whole.text, 6)
+    assert counts == [(whole.tokens_in, whole.tokens_out)]
 
 
 async def test_asked_twice_a_provider_says_the_same(provider: Provider) -> None:

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from bifrost_flow.errors import WarehouseError
+from bifrost_flow.evidence.baseline import KnownGood
 from bifrost_flow.records import CachedAnswer, Call, Chunk, Evidence, Finding, LogFile, Run, new_run_id
 from bifrost_flow.status import assign_statuses
 from connectors.warehouse import TABLES, Warehouse
@@ -113,6 +114,11 @@ def build_answer(key: str, response: str = "{}", *, at: datetime = NOW) -> Cache
     return CachedAnswer(key, response, "ollama", "qwen", "1", 100, 20, at)
 
 
+def build_known_good() -> KnownGood:
+    templates = pl.Series([1, 2**64 - 1], dtype=pl.UInt64)
+    return KnownGood("lint", "github-actions", "b1", templates, whole=True, files=1, lines=2, created_at=NOW)
+
+
 def write_run(
     warehouse: Warehouse, *, started_at: datetime = NOW, findings: Sequence[Finding] | None = None
 ) -> str:
@@ -123,6 +129,7 @@ def write_run(
     warehouse.write_findings(run_id, [build_finding(at=started_at)] if findings is None else findings)
     warehouse.write_calls(run_id, [build_call(at=started_at)])
     warehouse.write_metrics(run_id, [("seconds", 1.5, "s")])
+    warehouse.write_known_good(run_id, [build_known_good()])
     warehouse.write_run(build_run(run_id, project=warehouse.project, started_at=started_at))
     return run_id
 
@@ -505,8 +512,14 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
     """Every named query binds against the schema, and says its grain."""
     script = read_queries(topic)[name]
     assert "-- Grain:" in script
-    values: dict[str, object] = {"keys": ["k"], "fingerprints": ["f1:a"], "limit": 1}
-    words = set(re.findall(r"\$(\w+)", script))
+    values: dict[str, object] = {
+        "keys": ["k"],
+        "fingerprints": ["f1:a"],
+        "limit": 1,
+        "runs": 1,
+        "most": 1,
+    }
+    words = set(re.findall(r"\$(\w+)", re.sub(r"--.*", "", script)))
     assert warehouse.query_named(topic, name, {word: values.get(word, "x") for word in words}).rows == []
 
 

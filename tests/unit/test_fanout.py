@@ -21,7 +21,7 @@ from connectors.models.fanout import (
     plan,
     read_cached,
 )
-from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
+from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest, OnCount, ignore_count
 from connectors.models.rules import RulesProvider
 from tests.samples import make_chunk, make_group
 
@@ -68,8 +68,11 @@ class ScriptedProvider:
         text = (await RulesProvider().complete(request)).text if step is None else step
         return ModelReply(text, 100, 10)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str]:
-        yield (await self.complete(request)).text
+    async def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> AsyncIterator[str]:
+        reply = await self.complete(request)
+        yield reply.text[:20]
+        yield reply.text[20:]
+        on_count(reply.tokens_in, reply.tokens_out)
 
     async def aclose(self) -> None:
         pass
@@ -152,6 +155,20 @@ async def test_answers_are_handed_over_as_they_arrive() -> None:
         assert json.loads(answer.response)["title"].startswith("ValueError")
         assert (answer.tokens_in, answer.tokens_out, answer.prompt_version) == (100, 10, PROMPT.version)
         assert (call.status, call.attempt, call.error) == ("ok", 1, None)
+
+
+async def test_whoever_listens_hears_the_answer_grow() -> None:
+    """A streamed answer is told piece by piece, then counts, with its tokens, as one that came whole does."""
+    told: list[tuple[str, str]] = []
+    provider = ScriptedProvider()
+    result = await _ask(
+        provider, _groups(1), on_text=lambda question, text: told.append((question.fingerprint, text))
+    )
+    texts = [text for _, text in told]
+    assert len(texts) == 2 and texts[1].startswith(texts[0])
+    assert {fingerprint for fingerprint, _ in told} == {"f1:0001"}
+    assert len(result.answers) == 1
+    assert (result.calls[0].tokens_in, result.calls[0].tokens_out) == (100, 10)
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("busy"), ModelUnavailable("gone", unreachable=True)])

@@ -197,6 +197,8 @@ def test_help_loads_nothing_heavy(folder: Path, words: list[str]) -> None:
         ["filter", str(LOG)],
         ["sql", "SELECT 1 AS one"],
         ["history"],
+        ["cache", "stats"],
+        ["prompts", "list"],
         ["config", "show"],
         ["config", "path"],
         ["config", "init"],

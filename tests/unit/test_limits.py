@@ -10,7 +10,7 @@ from bifrost_flow.errors import ModelError, ModelRefused, ModelUnavailable
 from bifrost_flow.prompts import load_prompt
 from connectors.models.fanout import FanOut, RetryPolicy, answer_questions, plan
 from connectors.models.limits import Budget, Caps, Rate, Rates
-from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest
+from connectors.models.protocol import ModelDescription, ModelReply, ModelRequest, OnCount, ignore_count
 from connectors.models.rules import RulesProvider
 from tests.samples import make_group
 
@@ -57,7 +57,7 @@ class CountingProvider:
         text = (await RulesProvider().complete(request)).text if step is None else step
         return ModelReply(text, read, written)
 
-    def stream(self, request: ModelRequest) -> Any:
+    def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> Any:
         raise NotImplementedError
 
     async def aclose(self) -> None:

@@ -203,3 +203,53 @@ def test_a_name_that_is_no_utf8_is_spelled_out(tmp_path: Path) -> None:
     assert sources[0].path.endswith("caf\\xe9.log")
     assert sources[0].path.encode()
     assert sources[0].location.read_text() == "error: x\n"
+
+
+def test_a_glob_passes_pipes_by_and_a_device_is_told(tmp_path: Path) -> None:
+    """What a pattern matches and is no file isn't waited for; named on its own, a device is a problem."""
+    (tmp_path / "a.log").write_text("error: x\n")
+    os.mkfifo(tmp_path / "b.log")
+    (tmp_path / "c.log").symlink_to("/dev/zero")
+    sources, _, problems = find_sources([str(tmp_path / "*.log")])
+    assert [source.location.name for source in sources] == ["a.log"]
+    assert problems == []
+    sources, files, _ = find_sources(["/dev/zero"])
+    assert (sources, [file.status for file in files]) == ([], ["unreadable"])
+
+
+def test_zeros_of_a_lost_machine_make_no_binary(tmp_path: Path) -> None:
+    """A log with a stray NUL, or filled up with NULs, is text; zeros alone, and real binaries, are not."""
+    text = b"err\x00or: x\n" + b"ok\n" * 9
+    for content in (text, text + b"\x00" * 6000 + b"\n"):
+        assert read_all(write(tmp_path / "a.log", content))[0] == content
+    for content in (b"\x00" * 6000, b"\x7fELF\x02\x01\x01" + b"\x00" * 90 + b"\x03\x00\x3e\x00\x01\x00" * 9):
+        assert read_all(write(tmp_path / "a.log", content))[1].status == "binary"
+
+
+def test_a_log_that_grows_ends(tmp_path: Path) -> None:
+    """What is added to a log while it is read is left for the next time, and not in its hash."""
+    first = b"line\n" * 100
+    path = write(tmp_path / "a.log", first)
+    facts = ReadFacts()
+    got = b""
+    with path.open("ab") as writer:
+        for block in read_blocks(Source("a", path, len(first)), facts, block_bytes=64):
+            got += block
+            writer.write(b"more\n" * 50)
+            writer.flush()
+    assert got == first
+    assert facts.sha256 == hashlib.sha256(first).hexdigest()
+
+
+def test_logs_of_objects_are_told_from_data(tmp_path: Path) -> None:
+    """Of files of JSON in a folder those are logs whose lines say what a program said, and when."""
+    write(tmp_path / "app.jsonl", b'{"ts":1704448800.5,"level":"error","msg":"x"}\n' * 3)
+    write(tmp_path / "journal.json", b'{"MESSAGE":"x","__REALTIME_TIMESTAMP":"1704448800000000"}\n')
+    write(
+        tmp_path / "container.ndjson", b'{"log":"x\\n","stream":"stderr","time":"2024-01-05T10:00:00Z"}\n' * 2
+    )
+    write(tmp_path / "rows.jsonl", b'{"id":1,"text":"x","label":"error"}\n' * 3)
+    write(tmp_path / "package.json", b'{\n  "name": "a",\n  "message": "x"\n}\n')
+    write(tmp_path / "one.json", b'{"name": "a", "version": "1"}')
+    sources, _, _ = find_sources([str(tmp_path)])
+    assert [Path(source.path).name for source in sources] == ["app.jsonl", "container.ndjson", "journal.json"]

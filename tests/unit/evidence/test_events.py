@@ -1,112 +1,170 @@
 """Events: times in the forms that logs use, levels, lines that go on, templates; and filters over them."""
 
-from datetime import UTC, datetime, timedelta
+# ruff: noqa: E501 -- a sample is read as a whole
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
+from bifrost_flow.cli.statistics import render_bars
 from bifrost_flow.errors import SettingsError
-from bifrost_flow.evidence.events import split_events
-from bifrost_flow.evidence.filtering import EventStats, build_filter, parse_when
+from bifrost_flow.evidence.events import EVENT_SCHEMA, MAX_EVENT_LINES, split_events
+from bifrost_flow.evidence.filtering import EventStats, blank_dropped_lines, build_filter
+from bifrost_flow.evidence.moments import parse_when
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
-TIMES = [
-    ("2024-03-28 10:21:53,960 INFO (main) ok", "2024-03-28T10:21:53.960000+00:00", "info"),
-    ("2024-04-10 10:32:23.937+08:00 WARN slow", "2024-04-10T02:32:23.937000+00:00", "warning"),
-    (
-        '127.0.0.1 - - [21/Jul/2025:14:23:15 +0200] "GET / HTTP/1.1" 200 45',
-        "2025-07-21T12:23:15+00:00",
-        "info",
+
+def read(lines: Sequence[str], *, blocks: int = 1) -> pl.DataFrame:
+    """Return the events of a log that is read in so many blocks."""
+    size = max(1, -(-len(lines) // blocks))
+    pieces = [pl.Series(lines[at : at + size], dtype=pl.String) for at in range(0, len(lines), size)]
+    found = [block.events for block in split_events(pieces)]
+    return pl.concat(found) if found else pl.DataFrame(schema=EVENT_SCHEMA)
+
+
+def spans(lines: Sequence[str], *, blocks: int = 1) -> list[tuple[int, int]]:
+    """Return the first and last line of each event."""
+    return list(read(lines, blocks=blocks).select("line_start", "line_end").iter_rows())
+
+
+BOUNDARIES = {
+    "a stack below a header with a time": (
+        [
+            "2022-02-01 18:09:47,136 INFO start",
+            "2022-02-01 18:09:51,500 ERROR java.io.IOException: no",
+            "java.io.IOException: no",
+            "\tat org.apache.X.y(X.java:3)",
+            "",
+            "Caused by: nothing",
+            "",
+            "2022-02-01 18:10:00,000 INFO end",
+        ],
+        [(1, 1), (2, 6), (8, 8)],
     ),
-    (
-        "[Fri Sep 09 10:42:29.902022 2011] [core:error] [pid 35] denied",
-        "2011-09-09T10:42:29.902022+00:00",
-        "error",
+    "lines before the first header are their own": (
+        ["#Software: IIS", "#Fields: date time", "2022-03-10 17:26:30 ::1 GET /", "2022-03-10 17:26:31 ::1 GET /"],
+        [(1, 1), (2, 2), (3, 3), (4, 4)],
     ),
-    ("I20200308 23:47:32.089828 400441 config.cc:27] Loading", "2020-03-08T23:47:32.089828+00:00", "info"),
-    ("1:M 29 Aug 2023 13:47:38.984 * monotonic clock", "2023-08-29T13:47:38.984000+00:00", "info"),
-    ("081109 203615 148 INFO dfs.DataNode: terminating", "2008-11-09T20:36:15+00:00", "info"),
-    ("17/06/09 20:10:40 ERROR executor.Backend: gone", "2017-06-09T20:10:40+00:00", "error"),
-    (
-        "2022-01-19T17:27:07.013874956Z WARN [logging_example] x",
-        "2022-01-19T17:27:07.013874+00:00",
-        "warning",
+    "a Python traceback without times": (
+        [
+            "starting",
+            "Traceback (most recent call last):",
+            '  File "a.py", line 1, in <module>',
+            "    f()",
+            "ValueError: no",
+            "done",
+        ],
+        [(1, 1), (2, 5), (6, 6)],
     ),
-    ("2025-07-21 10:14:21.125 UTC [21763] FATAL:  no", "2025-07-21T10:14:21.125000+00:00", "critical"),
-    ('time="2026-05-06T19:55:11Z" level=debug msg="fetch"', "2026-05-06T19:55:11+00:00", "debug"),
-    ('{"ts": 1721037503.696, "level": "error", "msg": "x"}', "2024-07-15T09:58:23.696000+00:00", "error"),
-    (
-        '{"timestamp":"2025-10-17T22:09:20.139141Z","level":"INFO"}',
-        "2025-10-17T22:09:20.139141+00:00",
-        "info",
+    "a Java stack without times": (
+        ["ERROR x", "java.io.IOException: no", "\tat a.B.c(B.java:3)", "\t... 3 more", "INFO y"],
+        [(1, 1), (2, 4), (5, 5)],
     ),
-    ("no time at all", None, None),
-]
+    "a Ruby backtrace": (
+        ["a.rb:1:in `f': no (RuntimeError)", "\tfrom a.rb:2:in `g'", "\tfrom a.rb:3:in `<main>'", "end"],
+        [(1, 3), (4, 4)],
+    ),
+    "a Go panic below a header": (
+        ["2024/01/01 10:00:00 http: panic serving", "goroutine 1 [running]:", "main.f()", "\t/a.go:1", "2024/01/01 10:00:01 x"],
+        [(1, 4), (5, 5)],
+    ),
+    "a wrapped statement": (
+        [
+            "2025-07-21 10:14:21.125 UTC [1] STATEMENT:  SELECT *",
+            "\tFROM customers",
+            "\tWHERE created > '2025-01-01 00:00:00'",
+            "2025-07-21 10:14:22.125 UTC [1] LOG:  x",
+        ],
+        [(1, 3), (4, 4)],
+    ),
+    "a number that is no header": (
+        [
+            "# Time: 2025-07-22T16:01:01.111111Z",
+            "# User@Host: admin[admin] @ localhost []",
+            "SET timestamp=1753065661;",
+            "SELECT 1;",
+            "",
+            "# Time: 2025-07-22T16:01:03.222222Z",
+            "SET timestamp=1753065663;",
+        ],
+        [(1, 4), (6, 7)],
+    ),
+    "plain lines, one of them indented": (["first second third", "first  third", "   always"], [(1, 1), (2, 2), (3, 3)]),
+    "a compiler's message": (["a.c:1:2: error: no", "    1 | x", "      | ^", "gcc done"], [(1, 3), (4, 4)]),
+    "an object over several lines": (
+        ["{", '  "level": "WARN ",', '  "message": "late"', "}", '{"level": "info"}'],
+        [(1, 4), (5, 5)],
+    ),
+    "an array of objects": (["[", "  {", '    "a": {"b": 1}', "  },", '  {"a": 2}', "]"], [(2, 4), (5, 5)]),
+    "an array whose first object follows at once": (["[{", '  "a": "}{"', "},", '{"a": 2}]'], [(1, 3), (4, 4)]),
+    "an object cut off": (['{"a": "b', '{"a": 1}', "plain text", '{"a": 2}'], [(1, 1), (2, 2), (3, 3), (4, 4)]),
+    "an object among lines with times": (
+        ["2024-01-01 10:00:00 start", '{"level":"error"}', "2024-01-01 10:00:01 end"],
+        [(1, 2), (3, 3)],
+    ),
+    "nothing": ([], []),
+    "blank lines": (["", " ", ""], []),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("line", "when", "level"), TIMES)
-def test_times_and_levels_are_read(line: str, when: str | None, level: str | None) -> None:
-    """The time of a line becomes UTC, its level one of ours."""
-    (event,) = split_events([line])
-    assert (event.timestamp.isoformat() if event.timestamp else None) == when
-    assert event.severity == level
+@pytest.mark.parametrize("name", BOUNDARIES)
+def test_events_begin_and_end_where_a_person_would_say(name: str) -> None:
+    """A line goes on with the event before it if its form says so, in whichever blocks the log is read."""
+    lines, expected = BOUNDARIES[name]
+    assert spans(lines) == expected
 
 
-def test_a_stack_belongs_to_its_line() -> None:
-    """Lines without a time of their own go on with the event before them."""
-    lines = [
-        "2022-02-01 18:09:47,136 INFO start",
-        "2022-02-01 18:09:51,500 ERROR java.io.IOException: no",
-        "java.io.IOException: no",
-        "\tat org.apache.X.y(X.java:3)",
-        "Caused by: nothing",
-        "2022-02-01 18:10:00,000 INFO end",
-    ]
-    assert [(event.line_start, event.line_end) for event in split_events(lines)] == [(1, 1), (2, 5), (6, 6)]
+@pytest.mark.parametrize("name", BOUNDARIES)
+def test_an_event_may_cross_the_blocks_of_a_file(name: str) -> None:
+    """What is open at a block's end goes on in the next."""
+    lines = BOUNDARIES[name][0] * 40
+    whole = read(lines)
+    assert read(lines, blocks=3).equals(whole)
+    assert read(lines, blocks=7).equals(whole)
 
 
-def test_json_over_lines_is_one_event() -> None:
-    """An object that is printed over several lines is one event, and the next begins after it."""
-    lines = ["{", '  "level": "WARN ",', '  "message": "late"', "}", '{"level": "info", "message": "b"}']
-    found = [(event.line_start, event.line_end, event.severity) for event in split_events(lines)]
-    assert found == [(1, 4, "warning"), (5, 5, "info")]
-
-
-def test_half_a_character_is_survived() -> None:
-    """JSON may escape a lone surrogate; the event can be printed all the same."""
-    (event,) = split_events(['{"message": "a\\ud800b", "level": "info"}'])
-    assert event.message == "a?b"
-    assert event.severity == "info"
-
-
-def test_like_events_share_a_template() -> None:
-    """Values differ, the words and the fingerprint stay."""
-    lines = [
-        "Dec 10 06:55:46 LabSZ sshd[24200]: Failed password for root from 5.36.59.76 port 42393",
-        "Dec 10 07:02:47 other sshd[24203]: Failed password for alice from 1.2.3.4 port 1",
-        "Dec 10 07:02:48 other sshd[24203]: Connection closed by 1.2.3.4",
-    ]
-    prints = [event.fingerprint for event in split_events(lines)]
-    assert prints[0] == prints[1] != prints[2]
-
-
+@settings(deadline=None)
 @given(
     st.lists(
         st.text(st.characters(exclude_characters="\n", exclude_categories=("Cs",)), max_size=60), max_size=700
-    )
+    ),
+    st.integers(1, 3),
 )
-def test_events_are_in_order_and_do_not_overlap(lines: list[str]) -> None:
-    """Every line with text belongs to exactly one event."""
+def test_events_are_in_order_and_do_not_overlap(lines: list[str], blocks: int) -> None:
+    """Whatever a log holds, events lie within it, one behind the other."""
     at = 0
-    covered = set()
-    for event in split_events(lines):
-        assert event.line_start > at
-        assert event.line_end >= event.line_start
-        at = event.line_end
-        covered.update(range(event.line_start, event.line_end + 1))
+    for first, last in spans(lines, blocks=blocks):
+        assert at < first <= last
+        at = last
     assert at <= len(lines)
+
+
+def test_what_never_ends_is_cut() -> None:
+    """An event of very many lines, and an object that never closes, do not fill the memory."""
+    lines = ["2024-01-01 10:00:00 start", *["  more"] * (2 * MAX_EVENT_LINES)]
+    assert max(last - first for first, last in spans(lines, blocks=4)) < MAX_EVENT_LINES
+    lines = ["{", *[f'  "k{number}": "{"v" * 100}",' for number in range(3 * MAX_EVENT_LINES)]]
+    assert max(last - first for first, last in spans(lines, blocks=4)) <= MAX_EVENT_LINES
+
+
+def test_the_level_may_stand_below_the_time() -> None:
+    """java.util.logging writes the level on a second line."""
+    events = read(
+        [
+            "Feb 16, 2022 3:30:45 PM org.x.Y start",
+            "SEVERE: no",
+            "Feb 16, 2022 3:30:46 PM org.x.Y start",
+            "INFO: x",
+        ]
+    )
+    assert events["severity"].to_list() == ["error", "info"]
 
 
 EVENTS = [
@@ -114,62 +172,109 @@ EVENTS = [
     "2026-11-23 11:30:00 ERROR disk full",
     "  at write()",
     "2026-11-23 11:45:00+00:00 WARN retry",
+    "",
 ]
 
 
-def filter_lines(
-    severity: str | None = None,
-    keywords: tuple[str, ...] = (),
-    *,
-    regex: bool = False,
-    since: str | None = None,
-    until: str | None = None,
-) -> list[int]:
-    chosen = build_filter(
-        severity=severity, keywords=list(keywords), regex=regex, since=since, until=until, now=NOW
-    )
-    return [event.line_start for event in split_events(EVENTS) if chosen.keeps(event)]
+def kept_lines(blocks: int = 1, **words: Any) -> list[int]:
+    """Return the numbers of the lines that a filter keeps."""
+    chosen = build_filter(**words, now=NOW)
+    assert chosen is not None
+    size = -(-len(EVENTS) // blocks)
+    text = b"".join(
+        blank_dropped_lines((pl.Series(EVENTS[at : at + size]) for at in range(0, len(EVENTS), size)), chosen)
+    ).decode()
+    lines = text.removesuffix("\n").split("\n")
+    assert len(lines) == len(EVENTS)
+    return [number for number, line in enumerate(lines, start=1) if line]
 
 
-def test_filters_keep_whole_events() -> None:
-    """Levels are the writer's, words are found in any line of an event, times are times."""
-    assert filter_lines(severity="error") == [2]
-    assert filter_lines(severity="warning") == [2, 4]
-    assert filter_lines(keywords=("WRITE()",)) == [2]
-    assert (
-        filter_lines(
-            keywords=(
-                "disk",
-                "retry",
-            )
-        )
-        == []
-    )
-    assert filter_lines(keywords=(r"disk|retry",), regex=True) == [2, 4]
-    assert filter_lines(since="40m ago") == [2, 4]
-    assert filter_lines(until="2026-11-23T12:30:00+01:00") == [1, 2]
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_filters_keep_whole_events(blocks: int) -> None:
+    """Levels are the writer's, words are found in any line of an event, times are times; line numbers stay."""
+    assert kept_lines(blocks, severity="error") == [2, 3]
+    assert kept_lines(blocks, severity="warning") == [2, 3, 4]
+    assert kept_lines(blocks, severity="info") == [1, 2, 3, 4]
+    assert kept_lines(blocks, keywords=["WRITE()"]) == [2, 3]
+    assert kept_lines(blocks, keywords=["disk", "write"]) == [2, 3]
+    assert kept_lines(blocks, keywords=["disk", "retry"]) == [2, 3, 4]
+    assert kept_lines(blocks, keywords=[r"disk|retry"]) == []
+    assert kept_lines(blocks, keywords=[r"disk|retry"], regex=True) == [2, 3, 4]
+    assert kept_lines(blocks, keywords=[r"(?<!no )error"], regex=True) == [2, 3]
+    assert kept_lines(blocks, since="40m ago") == [2, 3, 4]
+    assert kept_lines(blocks, until="2026-11-23T12:30:00+01:00") == [1, 2, 3]
+    assert kept_lines(blocks, since="2026-11-23 20:40 KST", until="2026-11-23 20:50 Asia/Seoul") == [4]
 
 
-def test_times_a_user_writes() -> None:
-    """Ago and absolute times are understood; anything else is refused with words."""
-    assert parse_when("2h ago", NOW) == NOW - timedelta(hours=2)
-    assert parse_when("1.5d", NOW) == NOW - timedelta(days=1.5)
-    assert parse_when("2026-11-23 10:00", NOW) == datetime(2026, 11, 23, 10, tzinfo=UTC)
-    with pytest.raises(SettingsError, match="yesterdayish"):
-        parse_when("yesterdayish", NOW)
-    with pytest.raises(SettingsError, match="loud"):
-        filter_lines(severity="loud")
-    with pytest.raises(SettingsError, match=r"\("):
-        filter_lines(keywords=("(",), regex=True)
+def test_nothing_asked_is_no_filter() -> None:
+    """Without conditions there is no filter, so that nothing is paid for it."""
+    assert build_filter(regex=True) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("2h ago", "2026-11-23T10:00"),
+        ("1h30m", "2026-11-23T10:30"),
+        ("1.5d", "2026-11-22T00:00"),
+        ("1 week ago", "2026-11-16T12:00"),
+        ("now", "2026-11-23T12:00"),
+        ("today", "2026-11-23T00:00"),
+        ("yesterday", "2026-11-22T00:00"),
+        ("yesterday Asia/Seoul", "2026-11-21T15:00"),
+        ("2026-11-23", "2026-11-23T00:00"),
+        ("2026-11-23 10:00", "2026-11-23T10:00"),
+        ("2026-11-23T10:00:00+09:00", "2026-11-23T01:00"),
+        ("2026-11-23 10:00 +0900", "2026-11-23T01:00"),
+        ("2026-11-23 10:00 KST", "2026-11-23T01:00"),
+        ("2026-11-23 10:00 Europe/Berlin", "2026-11-23T09:00"),
+        ("10:15", "2026-11-23T10:15"),
+        ("1795428000", "2026-11-23T10:00"),
+        ("Nov 23 10:00:00", "2026-11-23T10:00"),
+        ("23/Nov/2026:10:00:00 +0100", "2026-11-23T09:00"),
+    ],
+)
+def test_times_a_user_writes(text: str, when: str) -> None:
+    """Ago, days, clocks, dates and zones are understood."""
+    assert parse_when(text, NOW) == datetime.fromisoformat(when).replace(tzinfo=UTC)
+
+
+def test_a_day_ends_at_its_end() -> None:
+    """Up to a date means the whole of that day."""
+    assert parse_when("2026-11-23", NOW, end=True) == datetime(2026, 11, 23, 23, 59, 59, 999999, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"since": "yesterdayish"}, "yesterdayish"),
+        ({"since": "2026-11-23 10:00 Asia/Nowhere"}, "Nowhere"),
+        ({"severity": "loud"}, "loud"),
+        ({"keywords": ["("], "regex": True}, r"\("),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(words: dict[str, Any], said: str) -> None:
+    """The message names the value that is wrong."""
+    with pytest.raises(SettingsError, match=said):
+        build_filter(**words, now=NOW)
 
 
 def test_statistics_count_what_was_kept() -> None:
     """Events, lines, levels, templates and minutes are counted."""
     counts = EventStats()
-    for event in split_events(EVENTS):
-        counts.add(event)
+    counts.add(read(EVENTS))
     summary = counts.summarise()
     assert (summary["events"], summary["lines"]) == (3, 4)
     assert summary["levels"] == {"info": 1, "warning": 1, "error": 1}
     assert summary["busiest_minutes"] == dict.fromkeys(counts.minutes, 1)
     assert "2026-11-23T11:30Z" in counts.minutes
+
+
+def test_bars_fit_the_terminal() -> None:
+    """A line is never wider than asked for, and a wide character counts as two columns."""
+    lines = render_bars([("오류가 발생했습니다 " * 9, 1200), ("short", 3)], width=60)
+    assert [cell_len(line) <= 60 for line in lines] == [True, True]
+    assert lines[0].startswith("1,200  █")
+    assert lines[0].endswith("…")
+    assert lines[1].endswith("  short")
+    assert cell_len(lines[0]) >= 58

@@ -207,3 +207,17 @@ def test_any_text_is_survived_within_budget(lines: list[str], budget: int) -> No
     for chunk in chunks:
         assert 1 <= chunk.line_start <= chunk.line_end <= len(lines)
         assert len(chunk.line_numbers()) == len(chunk.text.split("\n"))
+
+
+def test_a_count_of_zero_is_not_judged_with_other_counts() -> None:
+    """Lines that differ in digits alone are judged once, but not those that count no failures."""
+    lines = [
+        *(f"step {n} of 90 is done" for n in range(60)),
+        "the suite had 0 errors",
+        "the suite had 3 errors",
+    ]
+    for log in (lines, [*lines[:-2], lines[-1], lines[-2]]):
+        text = "\n".join(log).encode()
+        facts, chunks = scan_file([text], "a.log", budget_tokens=200, max_line_bytes=MAX_LINE)
+        assert facts.lines == 62
+        assert "the suite had 3 errors" in [chunk.text for chunk in chunks]

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bifrost_flow.evidence.fingerprint import VERSION, fingerprint_lines, mask_event, mask_text
+from bifrost_flow.evidence.fingerprint import VERSION, fingerprint_lines, mask_events, mask_text
 from bifrost_flow.evidence.frames import name_frames
 
 START = datetime(2000, 1, 1)  # noqa: DTZ001 -- hypothesis wants naive bounds
@@ -87,7 +88,7 @@ def test_masking_survives_any_text_and_is_stable(text: str) -> None:
     """Masks never fail, and masking twice gives what masking once gave of equal texts."""
     assert mask_text(text) == mask_text(text)
     assert len(mask_text(text)) <= 400
-    mask_event(text, 0, 0)
+    mask_events(pl.Series([text]))
 
 
 def test_stacks_name_their_functions() -> None:

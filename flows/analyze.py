@@ -1,0 +1,90 @@
+"""One log, explained at once, as a flow: for whoever has a Prefect server, its API or its form."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run as this_run
+from prefect.states import State
+
+from bifrost_flow.prompts import DEFAULT_PROMPT
+from flows.analysis import analyze_log
+from flows.audit import end_flow
+from flows.job import name_source
+
+
+def name_run() -> str:
+    """Return what a person looks for in Prefect's list of runs: the source and the date."""
+    path = this_run.parameters.get("path")
+    return f"{name_source([path] if path else ['text'])} {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+@flow(name="analyze", flow_run_name=name_run, persist_result=True, result_serializer="json")
+async def analyze(
+    path: str | None = None,
+    text: str | None = None,
+    warehouse: str | None = None,
+    project: str | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    prompt: str = DEFAULT_PROMPT,
+    lang: str | None = None,
+    budget_tokens: int | None = None,
+    explain_all: bool = False,
+    use_cache: bool = True,
+    stream: bool = False,
+    baselines: list[str] | None = None,
+    severity: str | None = None,
+    keywords: list[str] | None = None,
+    regex: bool = False,
+    since: str | None = None,
+    until: str | None = None,
+) -> State[dict[str, Any]]:
+    """Explain the failure in one log.
+
+    Args:
+        path: the log, or - for standard input.
+        text: the log itself, in place of a path.
+        warehouse: folder of the tables.
+        project: whose history the findings are compared with.
+        provider: who explains: auto, rules, ollama, openai or bedrock.
+        model: the provider's model.
+        prompt: what is asked: error_analysis, performance, security or deployment.
+        lang: language of the answer: en or ko.
+        budget_tokens: tokens of evidence to keep of the log.
+        explain_all: explain every distinct failure, the most important first; otherwise that one alone.
+        use_cache: take answers that were paid for earlier.
+        stream: have the model stream its answers, for whoever listens in this process.
+        baselines: logs of runs that passed, to compare with; default: earlier runs of the same job.
+        severity: only events of this severity or worse: trace, debug, info, warning, error or critical.
+        keywords: only events that hold all of these words, in any case.
+        regex: take the keywords as regular expressions.
+        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC).
+        until: only events up to then; of a date, up to its end.
+    """
+    overrides = {
+        "warehouse": warehouse,
+        "project": project,
+        "provider": provider,
+        "model": model,
+        "lang": lang,
+        "evidence.budget_tokens": budget_tokens,
+    }
+    done = await analyze_log(
+        path,
+        text=text,
+        overrides=overrides,
+        prompt=prompt,
+        explain_all=explain_all,
+        use_cache=use_cache,
+        stream=stream,
+        baselines=baselines,
+        wanted={
+            "severity": severity,
+            "keywords": keywords or (),
+            "regex": regex,
+            "since": since,
+            "until": until,
+        },
+    )
+    return end_flow(done.summary, done.to_dict())

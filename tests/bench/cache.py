@@ -1,0 +1,38 @@
+"""The look-up of many answers in a large cache, half of which it holds."""
+
+import sys
+import time
+from collections.abc import Iterator
+
+from tests.bench.inputs import find_input, name_key
+from tests.bench.measure import Figure, Options, run_module
+
+ANSWERS = 1_000_000
+KEYS = 100_000
+BAR_S = 10.0
+BAR_MIB = 1024.0
+
+
+def measure_cache(options: Options) -> Iterator[Figure]:
+    """Yield seconds and peak memory of the look-up."""
+    out = options.folder / "cache.out"
+    used = run_module("cache", find_input(options.folder, "answers", ANSWERS), out=out)
+    what = f"{KEYS:,} keys in {ANSWERS:,} answers"
+    yield Figure("cache", what, float(out.read_text()), "s", BAR_S, note=str(used))
+    yield Figure("cache", f"{what}, peak memory", used.peak_mib, "MiB", BAR_MIB)
+
+
+def main() -> None:
+    from connectors.warehouse import Warehouse
+
+    keys = [name_key(2 * number * ANSWERS // KEYS) for number in range(KEYS)]
+    warehouse = Warehouse.open(sys.argv[1])
+    began = time.perf_counter()
+    found = warehouse.find_answers(keys)
+    print(time.perf_counter() - began)
+    if len(found) != KEYS // 2:
+        raise SystemExit(f"{len(found)} of {KEYS // 2} answers were found")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The inputs and the arithmetic of the bench; its figures are no tests."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench.inputs import about_log, make_distinct, make_small, make_words
+from tests.bench.make_log import CORPUS, STYLES, list_marked, read_texts, write_log
+from tests.bench.measure import CannotMeasure, Figure, render_table, run, take_turns
+
+LARGE = "x = b'1' * 200_000_000; import time; time.sleep(1.5)"
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_log_is_the_same_each_time_and_says_where_its_failures_are(tmp_path: Path, style: str) -> None:
+    """Bytes are reproduced, the size is met, and the needles are at the lines that are named."""
+    one, two = tmp_path / "one.log", tmp_path / "two.log"
+    for path in (one, two):
+        write_log(path, size=500_000, style=style, needles=3)
+    text = one.read_bytes()
+    assert text == two.read_bytes()
+    about = json.loads(about_log(one).read_text())
+    assert 500_000 <= len(text) == about["bytes"] < 505_000
+    lines = text.split(b"\n")
+    assert about["lines"] == len(lines) - 1
+    assert len(about["needles"]) == 3
+    for needle in about["needles"]:
+        found = lines[needle["line_start"] - 1 : needle["line_end"]]
+        marked = read_texts(CORPUS / needle["file"])
+        # The end of a line, since its start may be a timestamp in one or the other.
+        assert all(any(text[-12:] == each[-12:] for text in marked) for each in found if len(each) > 60)
+
+
+def test_marked_lines_are_not_repeated() -> None:
+    """What people marked in a log is not among the lines that fill it."""
+    row = {"file": "a.log", "labels": [{"line_start": 2, "line_end": 3, "alt": [[5, 5]]}]}
+    assert list_marked(row) == {2, 3, 5}
+
+
+def test_time_goes_on_in_a_log(tmp_path: Path) -> None:
+    """No line is older than the one before."""
+    write_log(tmp_path / "a.log", size=300_000, style="gha", needles=1)
+    stamps = [line[:28] for line in (tmp_path / "a.log").read_bytes().split(b"\n")[:-1]]
+    assert stamps == sorted(stamps)
+    assert stamps[0] < stamps[-1]
+
+
+def test_other_inputs_are_of_the_shape_that_is_named(tmp_path: Path) -> None:
+    """Small files hold whole lines of the log, in order; distinct lines are distinct, without digits."""
+    log = tmp_path / "a.log"
+    write_log(log, size=100_000, style="raw", needles=1)
+    make_small(tmp_path / "small", str(log), "3")
+    pieces = [path.read_bytes() for path in sorted((tmp_path / "small").iterdir())]
+    assert log.read_bytes().startswith(b"".join(pieces))
+    assert all(piece.endswith(b"\n") and 20_000 <= len(piece) < 25_000 for piece in pieces)
+    make_distinct(tmp_path / "distinct", "1000")
+    lines = (tmp_path / "distinct").read_text().splitlines()
+    assert len({line.partition("Z ")[2] for line in lines}) == len(lines) == 1000
+    words = list(make_words(5000))
+    assert len(set(words)) == 5000
+    assert all(word.isalpha() for word in words)
+
+
+def test_what_a_process_takes_is_its_own() -> None:
+    """Memory is that of the command that ran and of its children together, not of one before it."""
+    large = run([sys.executable, "-c", LARGE])
+    small = run([sys.executable, "-c", "pass"])
+    assert large.peak_mib > small.peak_mib + 50
+    both = run(
+        [
+            sys.executable,
+            "-c",
+            f"{LARGE}; import subprocess, sys; subprocess.run([sys.executable, '-c', {LARGE!r}])",
+        ]
+    )
+    assert both.peak_mib > 1.7 * large.peak_mib
+    with pytest.raises(CannotMeasure, match="told"):
+        run([sys.executable, "-c", "raise SystemExit('told')"])
+
+
+def test_medians_of_turns() -> None:
+    """Each is measured in turn, and a spell that is slow does not count."""
+    calls = []
+
+    def measure(name: str):
+        calls.append(name)
+        return run([sys.executable, "-c", "pass"])
+
+    taken = take_turns(3, a=lambda: measure("a"), b=lambda: measure("b"))
+    assert calls == ["a", "b"] * 3
+    assert set(taken) == {"a", "b"}
+
+
+def test_bars_are_met_from_their_side() -> None:
+    """A bar is not to be passed, or is to be reached; a figure without one is neither met nor missed."""
+    figures = [
+        Figure("t", "low", 2.0, "×", 2.0),
+        Figure("t", "high", 2.1, "×", 2.0),
+        Figure("t", "reached", 45.0, "MB/s", 45.0, least=True),
+        Figure("t", "short", 44.0, "MB/s", 45.0, least=True),
+        Figure("t", "free", 1.0, "s"),
+    ]
+    assert [each.met for each in figures] == [True, False, True, False, None]
+    table = render_table(figures).splitlines()
+    assert [line.split()[-1] for line in table[1:]] == ["yes", "NO", "yes", "NO", "s"]
