@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 LABELLED := $(or $(DATA),tests/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format docs bench eval lock clean
+.PHONY: help install demo test check format docs bench eval e2e-ollama lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(STAMP) ## create .venv and install the locked requirements
 
@@ -48,8 +48,11 @@ bench: install ## measure speed and size against their bars, in ratios within on
 eval: install ## score the extractor on the labelled logs that ship here, or on a folder: make eval DATA=…
 	@$(BIN)/bifrost-flow evaluate $(LABELLED) --budget 500,1000,2000,4000 --misses $(if $(wildcard $(LABELLED)/event_labels.jsonl),--events)
 
+e2e-ollama: install ## install a real Ollama with a small model, and run the tests that ask it
+	@.ci/e2e-ollama
+
 lock: ## renew requirements.txt from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) bifrost-warehouse
+	rm -rf $(VENV) .llama-venv .llama-venv.log .ollama-venv bifrost-warehouse

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -37,6 +38,38 @@ def cache_key(
         "schema": schema_version,
         "redaction": redaction_version,
     }
+    return "k1:" + _hash(parts)
+
+
+def identity_key(
+    description: Description,
+    prompt: Sequence[str],
+    *,
+    language: str,
+    schema_version: str,
+    redaction_version: str,
+) -> str:
+    """Return `i1:` and the SHA-256, in hex, of who is asked what, whatever log it is asked about.
+
+    Together with a fingerprint it is the second key of an answer: see `resighting`.
+
+    Args:
+        prompt: the templates, before a log is filled in.
+    """
+    parts = {
+        "provider": description.provider,
+        "model": description.model,
+        "base_url": description.base_url,
+        "parameters": description.parameters,
+        "prompt": list(prompt),
+        "language": language,
+        "schema": schema_version,
+        "redaction": redaction_version,
+    }
+    return "i1:" + _hash(parts)
+
+
+def _hash(parts: Mapping[str, object]) -> str:
     # ASCII escapes, since the text of a log may hold lone surrogates, which UTF-8 can't.
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return "k1:" + hashlib.sha256(canonical.encode("ascii")).hexdigest()
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+# Whose models cost money, as far as anybody knows; a local server's has the price 0 in the table.
+PAID_PROVIDERS = frozenset({"openai", "bedrock"})
+
 
 class Price(Protocol):
     """USD per million tokens."""

@@ -24,21 +24,33 @@ class SettingsError(BifrostError):
 
 
 class ModelError(BifrostError):
-    """A model call failed."""
+    """A model call failed; the tokens are what the provider counted all the same, for a cut answer say."""
+
+    def __init__(self, message: str, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
+        super().__init__(message)
+        self.tokens_in = tokens_in
+        self.tokens_out = tokens_out
 
 
 class ModelUnavailable(ModelError):
     """The model is down, throttled or too slow; `retry_after_s` is what the server asked for, if it did.
 
-    `unreachable` says that nobody answered at all, so that asking about other things won't help either.
+    `unreachable` says that nobody answered at all, so that asking about other things won't help either;
+    `may_have_cost` that the model may have worked, and nobody told what for.
     """
 
     def __init__(
-        self, message: str, *, retry_after_s: float | None = None, unreachable: bool = False
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        unreachable: bool = False,
+        may_have_cost: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.unreachable = unreachable
+        self.may_have_cost = may_have_cost
 
 
 class ModelRefused(ModelError):

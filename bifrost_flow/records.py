@@ -159,7 +159,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """An answer that was paid for; a row of `cache`."""
+    """An answer that was paid for; a row of `cache`. The last three are empty in those of older versions."""
 
     cache_key: str
     response: str  # JSON of `answer.Answer`
@@ -169,6 +169,9 @@ class CachedAnswer:
     tokens_in: int
     tokens_out: int
     created_at: datetime
+    identity: str = ""  # `cachekey.identity_key`: who was asked what, whatever the log
+    fingerprint: str = ""  # of the failure that it explains
+    sighting: str = ""  # JSON of `resighting.describe_sighting`
 
 
 @dataclass(frozen=True, slots=True)

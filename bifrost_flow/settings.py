@@ -118,6 +118,8 @@ class FanoutSettings(Section):
     max_calls: int | None = _described("fanout.max_calls", ge=0)
     max_tokens: int | None = _described("fanout.max_tokens", ge=0)
     max_cost_usd: float | None = _described("fanout.max_cost_usd", ge=0)
+    requests_per_minute: int | None = _described("fanout.requests_per_minute", ge=1)
+    tokens_per_minute: int | None = _described("fanout.tokens_per_minute", ge=1)
 
 
 class SlackSettings(Section):

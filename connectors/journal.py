@@ -20,7 +20,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -177,7 +177,8 @@ def _read(handle: int, run_id: str) -> Orphan:
 
 
 def _to_json(record: CachedAnswer | Call) -> dict[str, Any]:
-    values = asdict(record)
+    # Not `asdict`, whose deep copies are a third of the time that an answer takes here.
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
     return {
         name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()
     }

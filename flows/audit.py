@@ -78,6 +78,11 @@ async def audit(
     lang: str | None = None,
     concurrency: int | None = None,
     budget_tokens: int | None = None,
+    max_calls: int | None = None,
+    max_tokens: int | None = None,
+    max_cost_usd: float | None = None,
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
     formats: list[str] | None = None,
     out: str | None = None,
     use_cache: bool = True,
@@ -102,6 +107,11 @@ async def audit(
         lang: language of answers and report: en or ko.
         concurrency: model calls at a time.
         budget_tokens: tokens of evidence to keep of each log.
+        max_calls: model calls in this run at most, repeated ones included.
+        max_tokens: tokens in this run at most, in and out.
+        max_cost_usd: what this run may cost at most, in USD by the table of prices.
+        requests_per_minute: model calls in any minute at most.
+        tokens_per_minute: tokens in any minute at most, in and out.
         formats: report formats: markdown, html, json, csv.
         out: folder or file for the reports; default: reports/ in the warehouse.
         use_cache: take answers that were paid for earlier.
@@ -121,6 +131,11 @@ async def audit(
         "model": model,
         "lang": lang,
         "fanout.concurrency": concurrency,
+        "fanout.max_calls": max_calls,
+        "fanout.max_tokens": max_tokens,
+        "fanout.max_cost_usd": max_cost_usd,
+        "fanout.requests_per_minute": requests_per_minute,
+        "fanout.tokens_per_minute": tokens_per_minute,
         "evidence.budget_tokens": budget_tokens,
         "output.out": out,
     }

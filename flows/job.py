@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from bifrost_flow import __version__
 from bifrost_flow.answer import SCHEMA_VERSION
-from bifrost_flow.cost import cost_of
+from bifrost_flow.cost import PAID_PROVIDERS, cost_of
 from bifrost_flow.errors import DeliveryError, SettingsError, WarehouseError
 from bifrost_flow.evidence import baseline, fingerprint, group_chunks, redact
 from bifrost_flow.evidence.baseline import Baseline
@@ -47,8 +47,9 @@ from connectors.deadline import Background
 from connectors.journal import Journal, fold_orphans
 from connectors.models.choose import ModelSettings, choose_provider
 from connectors.models.fanout import Circuit, RetryPolicy
+from connectors.models.limits import Budget, Caps, Rates
 from connectors.models.protocol import Provider
-from connectors.models.questions import GroupAnswer, Question, build_finding, sum_estimates
+from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
 from connectors.prompts import choose_prompt, read_snapshot
 from connectors.slack import SlackResult
 from connectors.sources import Source
@@ -56,7 +57,7 @@ from connectors.tracking import TrackingResult
 from connectors.tracking import open_tracker as open_plain_tracker
 from connectors.tracking_process import RunTracker, open_tracker
 from connectors.warehouse import Warehouse
-from tasks.analyse import CachePlan, Limits, Listener, analyse, split_batches
+from tasks.analyse import CachePlan, Limits, Listener, analyse, count_batches
 from tasks.export import Exported
 from tasks.ingest import Inputs
 from tasks.stage import find_flow_run_id
@@ -222,34 +223,44 @@ class Job:
         return self._warehouse
 
     async def choose_provider(self, *, silently: bool = False) -> Provider:
-        """Return who will answer, and say so."""
+        """Return who will answer, and say so.
+
+        Raises:
+            SettingsError: the run may cost so much only, and nobody knows what this model costs.
+        """
         provider, note = await asyncio.wrap_future(self._choosing)
         if not silently:
             progress().tell(note)
+        model = provider.describe()
+        if model.provider in PAID_PROVIDERS and model.model not in self.settings.prices:
+            if self.settings.fanout.max_cost_usd is not None:
+                raise SettingsError(t("run.no_price", model=model.model))
+            if not silently:
+                progress().tell(t("run.counted_as_free", model=model.model))
         return provider
 
     async def ask(self, cached: CachePlan, provider: Provider, *, listener: Listener | None = None) -> Asked:
         """Ask what the cache does not answer, in batches side by side, largest groups first."""
-        fanout = self.settings.fanout
-        limits = Limits(
-            concurrency=fanout.concurrency,
-            semaphore=asyncio.Semaphore(fanout.concurrency),
-            circuit=Circuit(),
-            retry=RetryPolicy(max_retries=pick_section(self.settings).max_retries),
-        )
-        affordable = self._count_affordable(cached.misses, provider)
-        misses, left_out = cached.misses[:affordable], cached.misses[affordable:]
-        progress().start_stage("analyse", len(misses))
-        batches = split_batches(misses, concurrency=fanout.concurrency)
-        done = await asyncio.gather(
-            *(
-                analyse(batch, provider, limits=limits, journal=self.journal, listener=listener)
-                for batch in batches
+        limits = self._set_limits(provider)
+        count = count_batches(len(cached.misses), concurrency=limits.concurrency)
+        waiting = iter(cached.misses)
+        progress().start_stage("analyse", len(cached.misses))
+        batches = [
+            analyse(
+                waiting,
+                provider,
+                workers=-(-limits.concurrency // count),
+                limits=limits,
+                journal=self.journal,
+                listener=listener,
             )
-        )
+            for _ in range(count)
+        ]
+        done = await asyncio.gather(*batches)
         answers = (*cached.answered, *(answer for batch in done for answer in batch.answers))
-        calls = tuple(self._price(call) for batch in done for call in batch.calls)
-        note = t("run.left_out", asked=len(misses), total=len(cached.misses))
+        calls = tuple(call for batch in done for call in batch.calls)
+        left_out = [question for batch in done for question in batch.left_out]
+        note = t("run.left_out", limit=limits.budget.exhausted, calls=len(calls))
         self._budget_exhausted = bool(left_out)
         problems = (
             *(problem for batch in done for problem in batch.problems),
@@ -262,25 +273,22 @@ class Job:
             progress().tell(t("run.interrupted", left=left))
         return Asked(answers, calls, problems)
 
-    def _count_affordable(self, misses: Sequence[Question], provider: Provider) -> int:
-        """Return how many of `misses`, from the first on, the budget allows by the size of their prompts."""
+    def _set_limits(self, provider: Provider) -> Limits:
+        """Return what all batches share."""
         fanout, model = self.settings.fanout, provider.describe().model
-        tokens = 0
-        for count, question in enumerate(misses):
-            tokens += question.tokens_estimate
-            cost_usd = cost_of(self.settings.prices, model, tokens_in=tokens, tokens_out=0)
-            spent = (
-                (fanout.max_calls, count + 1),
-                (fanout.max_tokens, tokens),
-                (fanout.max_cost_usd, cost_usd),
-            )
-            if any(limit is not None and amount > limit for limit, amount in spent):
-                return count
-        return len(misses)
 
-    def _price(self, call: Call) -> Call:
-        cost = cost_of(self.settings.prices, call.model, tokens_in=call.tokens_in, tokens_out=call.tokens_out)
-        return replace(call, cost_usd=cost)
+        def price(tokens_in: int, tokens_out: int) -> float:
+            return cost_of(self.settings.prices, model, tokens_in=tokens_in, tokens_out=tokens_out)
+
+        caps = Caps(fanout.max_calls, fanout.max_tokens, fanout.max_cost_usd)
+        return Limits(
+            concurrency=fanout.concurrency,
+            semaphore=asyncio.Semaphore(fanout.concurrency),
+            circuit=Circuit(),
+            retry=RetryPolicy(max_retries=pick_section(self.settings).max_retries),
+            budget=Budget(caps, price=price),
+            rates=Rates.per_minute(requests=fanout.requests_per_minute, tokens=fanout.tokens_per_minute),
+        )
 
     def build_report(
         self, inputs: Inputs, evidence: Sequence[FileEvidence], groups: Sequence[Group], asked: Asked

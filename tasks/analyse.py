@@ -1,22 +1,20 @@
 """Ask about each distinct failure that nobody has explained yet."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from bifrost_flow.errors import ModelRefused
 from bifrost_flow.evidence.redact import VERSION as REDACTION_VERSION
 from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.prompts import Prompt
 from bifrost_flow.records import CachedAnswer, Call, Group
 from connectors.journal import Journal
 from connectors.models.fanout import Circuit, FanOut, OnText, RetryPolicy, answer_questions
+from connectors.models.limits import Budget, Rates
 from connectors.models.protocol import Provider
-from connectors.models.questions import GroupAnswer, Question, plan, read_cached
+from connectors.models.questions import GroupAnswer, Question, plan, read_first
 from connectors.warehouse import Warehouse
 from tasks.stage import stage
-
-STOP_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,8 @@ class Limits:
     semaphore: asyncio.Semaphore
     circuit: Circuit
     retry: RetryPolicy
+    budget: Budget
+    rates: Rates
     done: int = 0
 
 
@@ -57,71 +57,59 @@ def look_up(
 ) -> CachePlan:
     """Return which of `groups` the cache answers, in one join; without a warehouse, none."""
     questions = plan(groups, provider, prompt, language, redaction_version=REDACTION_VERSION)
-    cached = warehouse.find_answers([question.cache_key for question in questions]) if warehouse else {}
+    if warehouse is None or not questions:
+        return CachePlan((), tuple(questions))
+    wanted = [(question.cache_key, question.fingerprint) for question in questions]
+    cached = warehouse.find_candidates(questions[0].identity, wanted)
     answered, misses = [], []
-    for question in questions:
-        found = cached.get(question.cache_key)
-        try:
-            if found is None:
-                misses.append(question)
-            else:
-                answered.append(read_cached(question, found))
-        except ModelRefused:
-            # What is kept is no answer to this question (a hand in the file, say): ask again.
+    for question, keys in zip(questions, wanted, strict=True):
+        found = read_first(question, cached.pop(keys, ()))
+        if found is None:
             misses.append(question)
+        else:
+            answered.append(found)
     return CachePlan(tuple(answered), tuple(misses))
 
 
-def split_batches(questions: Sequence[Question], *, concurrency: int) -> list[Sequence[Question]]:
-    """Return `questions` in batches, one a task: a task costs 15–20 ms, so each holds some rounds of calls.
-
-    Questions are dealt out in turn, so that the largest groups are first in every batch.
-    """
-    count = max(1, min(len(questions) // max(1, concurrency * 8), 16))
-    return [questions[first::count] for first in range(count)] if questions else []
+def count_batches(questions: int, *, concurrency: int) -> int:
+    """Return how many batches shall share the asking: a task costs 15–20 ms, so each does some rounds of
+    calls."""
+    return min(questions, max(1, min(questions // max(1, concurrency * 8), 16)))
 
 
 @stage("analyse")
 async def analyse(
-    questions: Sequence[Question],
+    waiting: Iterator[Question],
     provider: Provider,
     *,
+    workers: int,
     limits: Limits,
     journal: Journal,
     listener: Listener | None = None,
 ) -> FanOut:
-    """Ask `questions`; each answer is in the journal the moment it arrives, and a stop keeps those."""
-    answers: list[GroupAnswer] = []
-    calls: list[Call] = []
-    by_key = {question.cache_key: question for question in questions}
+    """Ask questions until there are none left `waiting`, which other batches take from as well.
+
+    So the largest groups are first over all batches, and none of them waits for another. Each answer is in
+    the journal the moment it arrives, and a stop keeps those.
+    """
 
     def keep(cached: CachedAnswer | None, call: Call) -> None:
         journal.append(cached, call)
-        calls.append(call)
         if cached is not None:
-            answers.append(replace(read_cached(by_key[cached.cache_key], cached), cached=False))
-            if listener:
-                listener.hear_answer(answers[-1])
             limits.done += 1
             progress().advance("analyse", limits.done)
 
-    asking = asyncio.create_task(
-        answer_questions(
-            questions,
-            provider,
-            concurrency=limits.concurrency,
-            semaphore=limits.semaphore,
-            circuit=limits.circuit,
-            retry=limits.retry,
-            on_call=keep,
-            on_text=listener.on_text if listener else None,
-        )
+    return await answer_questions(
+        waiting,
+        provider,
+        concurrency=workers,
+        semaphore=limits.semaphore,
+        circuit=limits.circuit,
+        retry=limits.retry,
+        budget=limits.budget,
+        rates=limits.rates,
+        on_call=keep,
+        on_text=listener.on_text if listener else None,
+        on_answer=listener.hear_answer if listener else None,
+        stop=stop_requested,
     )
-    while not asking.done() and not stop_requested():
-        await asyncio.wait([asking], timeout=STOP_POLL_S)
-    if asking.done():
-        return asking.result()
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
-    # Two questions may share a key (the same text in two groups); each answer that arrived is kept once.
-    return FanOut(tuple(answers), (), tuple(calls))

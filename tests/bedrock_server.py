@@ -65,8 +65,8 @@ class BedrockServer(ModelServer):
             text = "".join(part["text"] for part in message["content"])
             messages.append({"role": message["role"], "content": text})
         asked = {**payload, "model": urllib.parse.unquote(model), "messages": messages}
-        reply = self._stream if operation == "converse-stream" else self._converse
-        return await self.chat(asked, writer, reply)
+        asked["stream"] = operation == "converse-stream"
+        return await self.chat(asked, writer, self._stream if asked["stream"] else self._converse)
 
     def write_error(self, fault: Fault, writer: asyncio.StreamWriter) -> None:
         """Write an error as AWS does."""
@@ -96,7 +96,8 @@ class BedrockServer(ModelServer):
         content, read, written = self.compose(payload, fault)
         write_stream_head(writer, "application/vnd.amazon.eventstream")
         await write_chunk(writer, encode_event("messageStart", {"role": "assistant"}))
-        for number, piece in enumerate(cut_pieces(content)):
+        for number, piece in enumerate(cut_pieces(content, endless=fault.endless)):
+            await asyncio.sleep(fault.trickle_s)
             if number == fault.drop_after:
                 if fault.code:
                     await write_chunk(writer, encode_error(fault.code, fault.error))

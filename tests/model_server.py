@@ -15,8 +15,9 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any, Self
 
 Payload = dict[str, Any]
@@ -34,6 +35,8 @@ class Fault:
     body: bytes | None = None  # the whole HTTP body
     delay_s: float = 0.0
     drop: bool = False  # close the connection before any answer
+    endless: bool = False  # the answer never ends: its pieces in a stream, junk in a whole one
+    trickle_s: float = 0.0  # between the pieces of a stream
     drop_after: int | None = None  # in a stream: close it after so many pieces
     done_reason: str = "stop"
     prompt_eval_count: int | None = None
@@ -84,6 +87,7 @@ class ModelServer:
         self.chats: list[Payload] = []  # bodies of all chat calls, in order of arrival
         self.paths: list[str] = []  # "METHOD /path" of all requests
         self.heads: list[str] = []  # request line and headers of all requests
+        self.tokens = 0  # billed so far, in and out
         self.in_flight = 0
         self.most_in_flight = 0
         self.port = port
@@ -198,6 +202,10 @@ class ModelServer:
             self.in_flight -= 1
         if fault.drop:
             return False
+        if fault.endless and not payload.get("stream"):
+            write_stream_head(writer, "application/json")
+            while True:
+                await write_chunk(writer, b'{"message": "' + b"x" * 65_536)
         if fault.body is not None:
             write(writer, fault.status, fault.body, fault.headers)
         elif fault.status != 200:
@@ -220,7 +228,9 @@ class ModelServer:
         prompt = "".join(message["content"] for message in payload["messages"])
         read = len(prompt.encode()) // 4 if num_ctx is None else min(len(prompt.encode()) // 4, num_ctx)
         count = read if fault.prompt_eval_count is None else fault.prompt_eval_count
-        return content, count, len(content.encode()) // 4
+        written = len(content.encode()) // 4
+        self.tokens += count + written
+        return content, count, written
 
     async def _reply_as_openai(self, payload: Payload, fault: Fault, writer: asyncio.StreamWriter) -> bool:
         content, read, written = self.compose(payload, fault)
@@ -237,9 +247,10 @@ class ModelServer:
         base["object"] = "chat.completion.chunk"
         # What servers send beside the text: comments to keep the line open, a first event without text.
         await write_chunk(writer, b": ping\n\n")
-        deltas: list[Payload] = [{"role": "assistant", "content": None}]
-        deltas += [{"content": piece} for piece in cut_pieces(content)]
-        for number, delta in enumerate(deltas):
+        pieces = cut_pieces(content, endless=fault.endless)
+        first: Payload = {"role": "assistant", "content": None}
+        for number, delta in enumerate(chain([first], ({"content": piece} for piece in pieces))):
+            await asyncio.sleep(fault.trickle_s)
             if fault.drop_after is not None and number > fault.drop_after:
                 return await break_off(writer, fault, b"data: %s\n\n")
             choice = {"index": 0, "delta": delta, "finish_reason": None}
@@ -273,7 +284,8 @@ class ModelServer:
             await writer.drain()
             return True
         write_stream_head(writer, "application/x-ndjson")
-        for number, piece in enumerate(cut_pieces(content)):
+        for number, piece in enumerate(cut_pieces(content, endless=fault.endless)):
+            await asyncio.sleep(fault.trickle_s)
             if number == fault.drop_after:
                 return await break_off(writer, fault, b"%s\n")
             message = {"role": "assistant", "content": piece}
@@ -287,8 +299,10 @@ class ModelServer:
         return True
 
 
-def cut_pieces(content: str) -> list[str]:
-    """Return the pieces in which a stream brings `content`."""
+def cut_pieces(content: str, *, endless: bool = False) -> Iterable[str]:
+    """Return the pieces in which a stream brings `content`; if it is `endless`, large ones without end."""
+    if endless:
+        return repeat(content * 100)
     return [content[start : start + 16] for start in range(0, len(content), 16)]
 
 

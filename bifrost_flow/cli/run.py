@@ -50,6 +50,17 @@ def run(
     lang: Annotated[str | None, typer.Option(help=t("app.lang"))] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help=t("run.concurrency"))] = None,
     budget_tokens: Annotated[int | None, typer.Option(min=1, help=t("run.budget_tokens"))] = None,
+    max_calls: Annotated[int | None, typer.Option(min=0, help=t("settings.fanout.max_calls"))] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=0, help=t("settings.fanout.max_tokens"))] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help=t("settings.fanout.max_cost_usd"))
+    ] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help=t("settings.fanout.requests_per_minute"))
+    ] = None,
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(min=1, help=t("settings.fanout.tokens_per_minute"))
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help=t("run.no_cache"))] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=t("run.dry_run"))] = False,
     baseline: Annotated[list[str] | None, typer.Option("--baseline", help=t("run.baseline"))] = None,
@@ -78,6 +89,11 @@ def run(
             "lang": lang,
             "concurrency": concurrency,
             "budget_tokens": budget_tokens,
+            "max_calls": max_calls,
+            "max_tokens": max_tokens,
+            "max_cost_usd": max_cost,
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
             "use_cache": not no_cache,
             "dry_run": dry_run,
             "baselines": baseline,

@@ -11,6 +11,7 @@ Protocol: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Co
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ from bifrost_flow.errors import ModelRefused, ModelUnavailable
 from bifrost_flow.language import t
 from connectors.models.aws import VENDOR_ERRORS, read_code, read_detail, translate_error
 from connectors.models.forms import ask_for_json, narrow_schema
-from connectors.models.http import encodable
+from connectors.models.http import MAX_BODY_BYTES, STREAM_TIMEOUTS, encodable
 from connectors.models.protocol import (
     ModelDescription,
     ModelReply,
@@ -100,23 +101,34 @@ class BedrockProvider:
         response = await self._call(self._client.converse, request)
         usage = response.get("usage") or {}
         tokens_in, tokens_out = usage.get("inputTokens", 0), usage.get("outputTokens", 0)
-        self._check_end(response.get("stopReason"), tokens_out)
-        text = _read_text(response)
-        if not text.strip():
-            raise ModelRefused(t("model.answer_empty", server=self._server))
+        try:
+            self._check_end(response.get("stopReason"), tokens_out)
+            text = _read_text(response)
+            if not text.strip():
+                raise ModelRefused(t("model.answer_empty", server=self._server))
+        except ModelRefused as error:
+            # It was paid for all the same.
+            error.tokens_in, error.tokens_out = tokens_in, tokens_out
+            raise
         return ModelReply(text, tokens_in, tokens_out)
 
     async def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> AsyncIterator[str]:
         """Yield the answer's text as it is written. A dropped stream raises, whatever came before."""
         response = await self._call(self._client.converse_stream, request)
-        reason = None
+        reason, size = None, 0
         usage: dict[str, Any] = {}
+        deadline = time.monotonic() + STREAM_TIMEOUTS * self._timeout_s
         events = response["stream"]
         try:
             async for event in iterate_in_thread(events, close=events.close):
                 delta = (event.get("contentBlockDelta") or {}).get("delta") or {}
                 if text := delta.get("text") or (delta.get("toolUse") or {}).get("input"):
+                    size += len(text)
                     yield text
+                if size > MAX_BODY_BYTES:
+                    raise ModelRefused(t("model.too_long", server=self._server, limit=MAX_BODY_BYTES))
+                if time.monotonic() > deadline:
+                    raise self._time_out()
                 reason = (event.get("messageStop") or {}).get("stopReason") or reason
                 usage = (event.get("metadata") or {}).get("usage") or usage
         except VENDOR_ERRORS as error:
@@ -147,16 +159,18 @@ class BedrockProvider:
                         response = await call_in_thread(operation, **self._build_call(request, form, room))
                     except VENDOR_ERRORS as error:
                         form = self._adapt(form, error)
-                    except AttributeError as error:
-                        # botocore trips over JSON that is no object, such as a proxy may send.
+                    except (AttributeError, UnicodeDecodeError) as error:
+                        # botocore trips over what is no JSON object, such as a proxy may send.
                         raise ModelUnavailable(t("model.not_json", server=self._server)) from error
                     else:
                         self._form = form
                         return response
         except TimeoutError as error:
-            raise ModelUnavailable(
-                t("model.timed_out", server=self._server, setting="bedrock.timeout")
-            ) from error
+            raise self._time_out() from error
+
+    def _time_out(self) -> ModelUnavailable:
+        message = t("model.timed_out", server=self._server, setting="bedrock.timeout")
+        return ModelUnavailable(message, may_have_cost=True)
 
     def _adapt(self, form: _Form, error: Exception) -> _Form:
         """Return the form in which to make the call again.

@@ -5,9 +5,11 @@ import email.utils
 import ipaddress
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import httpx
@@ -15,6 +17,9 @@ import httpx
 from bifrost_flow.answer import clean_text
 from bifrost_flow.errors import ModelRefused, ModelUnavailable
 from bifrost_flow.language import t
+
+MAX_BODY_BYTES = 8_000_000  # an answer of 1,536 tokens takes some 300 kB as a stream
+STREAM_TIMEOUTS = 5  # how many times the limit of a whole call a stream may take, as a person sees it come
 
 _MAX_CONNECTIONS = 1024
 _CONNECT_TIMEOUT_S = 10.0
@@ -110,7 +115,9 @@ async def translate_errors(
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError as error:
-        raise ModelUnavailable(t("model.timed_out", server=server, setting=setting)) from error
+        raise ModelUnavailable(
+            t("model.timed_out", server=server, setting=setting), may_have_cost=True
+        ) from error
     except httpx.TransportError as error:
         raise _translate(server, error, setting) from error
 
@@ -123,10 +130,52 @@ def _translate(server: str, error: httpx.TransportError, setting: str) -> ModelU
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             return ModelUnavailable(t("model.no_answer", server=server), unreachable=True)
         case TimeoutError():
-            return ModelUnavailable(t("model.timed_out", server=server, setting=setting))
+            return ModelUnavailable(t("model.timed_out", server=server, setting=setting), may_have_cost=True)
         case aiohttp.ServerDisconnectedError():
-            return ModelUnavailable(t("model.closed", server=server))
-    return ModelUnavailable(t("model.broke_off", server=server, detail=shorten(str(error))))
+            return ModelUnavailable(t("model.closed", server=server), may_have_cost=True)
+    message = t("model.broke_off", server=server, detail=shorten(str(error)))
+    return ModelUnavailable(message, may_have_cost=True)
+
+
+async def post_json(
+    client: httpx.AsyncClient, path: str, body: Mapping[str, Any], *, server: str
+) -> tuple[httpx.Response, bytes]:
+    """Return the response to a call and its body, which is read no further than any answer goes.
+
+    Raises:
+        ModelRefused: the body is too long for an answer.
+    """
+    async with client.stream("POST", path, json=body) as response:
+        content = bytearray()
+        async for piece in response.aiter_bytes():
+            content += piece
+            if len(content) > MAX_BODY_BYTES:
+                raise ModelRefused(t("model.too_long", server=server, limit=MAX_BODY_BYTES))
+        return response, bytes(content)
+
+
+async def iterate_lines(
+    response: httpx.Response, *, server: str, timeout_s: float, setting: str
+) -> AsyncIterator[str]:
+    """Yield the lines of a stream, which may have as many bytes as any answer, and take a few time limits.
+
+    Raises:
+        ModelRefused: it goes on after that many bytes.
+        ModelUnavailable: it trickles.
+    """
+    deadline = time.monotonic() + STREAM_TIMEOUTS * timeout_s
+    rest, size = b"", 0
+    async for piece in response.aiter_bytes():
+        size += len(piece)
+        if size > MAX_BODY_BYTES:
+            raise ModelRefused(t("model.too_long", server=server, limit=MAX_BODY_BYTES))
+        if time.monotonic() > deadline:
+            raise ModelUnavailable(t("model.timed_out", server=server, setting=setting), may_have_cost=True)
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
 
 
 def check_status(server: str, response: httpx.Response, body: bytes) -> None:

@@ -16,6 +16,8 @@ from connectors.models.http import (
     check_status,
     encodable,
     hide_password,
+    iterate_lines,
+    post_json,
     read_error,
     translate_errors,
 )
@@ -89,7 +91,10 @@ class OllamaProvider:
         ):
             if response.status_code != httpx.codes.OK:
                 self._check(response, await response.aread())
-            async for line in response.aiter_lines():
+            lines = iterate_lines(
+                response, server=self._server, timeout_s=self._timeout_s, setting="ollama.timeout"
+            )
+            async for line in lines:
                 last = self._parse(line.encode()) if line.strip() else last
                 if text := _get_content(last):
                     yield text
@@ -108,11 +113,11 @@ class OllamaProvider:
         """Return the server's reply, or None if the prompt did not fit into `num_ctx` tokens."""
         async with translate_errors(self._server, self._timeout_s):
             body = self._build_body(request, num_ctx, stream=False)
-            response = await self._clients.open().post("/api/chat", json=body)
-        if response.status_code == httpx.codes.BAD_REQUEST and "context" in read_error(response.content):
+            response, content = await post_json(self._clients.open(), "/api/chat", body, server=self._server)
+        if response.status_code == httpx.codes.BAD_REQUEST and "context" in read_error(content):
             return None
-        self._check(response, response.content)
-        value = self._parse(response.content)
+        self._check(response, content)
+        value = self._parse(content)
         return None if _was_cut(request, value, num_ctx) else value
 
     def _build_body(self, request: ModelRequest, num_ctx: int, *, stream: bool) -> dict[str, Any]:
@@ -186,13 +191,15 @@ def _was_cut(request: ModelRequest, value: dict[str, Any], num_ctx: int) -> bool
 
 def _check_end(value: dict[str, Any], server: str) -> None:
     if value.get("done_reason") == "length":
-        written = _get_count(value, "eval_count")
-        raise ModelRefused(t("model.answer_cut", server=server, tokens=written))
+        read, written = _get_count(value, "prompt_eval_count"), _get_count(value, "eval_count")
+        message = t("model.answer_cut", server=server, tokens=written)
+        raise ModelRefused(message, tokens_in=read, tokens_out=written)
 
 
 def _read_reply(value: dict[str, Any], server: str) -> ModelReply:
     _check_end(value, server)
     text = _get_content(value)
+    read, written = _get_count(value, "prompt_eval_count"), _get_count(value, "eval_count")
     if not text.strip():
-        raise ModelRefused(t("model.answer_empty", server=server))
-    return ModelReply(text, _get_count(value, "prompt_eval_count"), _get_count(value, "eval_count"))
+        raise ModelRefused(t("model.answer_empty", server=server), tokens_in=read, tokens_out=written)
+    return ModelReply(text, read, written)

@@ -23,6 +23,8 @@ from connectors.models.http import (
     check_status,
     encodable,
     hide_password,
+    iterate_lines,
+    post_json,
     read_error,
     shorten,
     translate_errors,
@@ -113,12 +115,12 @@ class OpenAIProvider:
         async with translate_errors(self._server, self._timeout_s, setting="openai.timeout"):
             while True:
                 body = self._build_body(request, form, room, stream=False)
-                response = await self._clients.open().post(_PATH, json=body)
+                response, content = await post_json(self._clients.open(), _PATH, body, server=self._server)
                 if response.status_code == httpx.codes.OK:
                     break
-                form = self._adapt(form, response, response.content)
+                form = self._adapt(form, response, content)
         self._form = form
-        return self._read_reply(request, self._parse(response.content))
+        return self._read_reply(request, self._parse(content))
 
     async def stream(self, request: ModelRequest, *, on_count: OnCount = ignore_count) -> AsyncIterator[str]:
         """Yield the answer's text as it is written. A dropped stream raises, whatever came before."""
@@ -226,7 +228,10 @@ class OpenAIProvider:
             on_count(reply.tokens_in, reply.tokens_out)
             return
         reason, usage = "", dict[str, Any]()
-        async for line in response.aiter_lines():
+        lines = iterate_lines(
+            response, server=self._server, timeout_s=self._timeout_s, setting="openai.timeout"
+        )
+        async for line in lines:
             field, _, data = line.partition(":")
             if field == "error":
                 data = json.dumps({"error": data.strip()})
@@ -250,11 +255,16 @@ class OpenAIProvider:
         if reads_too_little(request, tokens_in):
             raise cut_error(tokens_in, server=self._server)
         message = _get_object(choice, "message")
-        self._check_refusal(message)
-        self._check_end(choice.get("finish_reason"), tokens_out)
-        text = message.get("content")
-        if not isinstance(text, str) or not text.strip():
-            raise ModelRefused(t("model.answer_empty", server=self._server))
+        try:
+            self._check_refusal(message)
+            self._check_end(choice.get("finish_reason"), tokens_out)
+            text = message.get("content")
+            if not isinstance(text, str) or not text.strip():
+                raise ModelRefused(t("model.answer_empty", server=self._server))
+        except ModelRefused as error:
+            # It was paid for all the same.
+            error.tokens_in, error.tokens_out = tokens_in, tokens_out
+            raise
         return ModelReply(text, tokens_in, tokens_out)
 
     def _check_refusal(self, message: dict[str, Any]) -> None:

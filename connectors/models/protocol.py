@@ -9,13 +9,15 @@ from bifrost_flow.records import Chunk
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """Who answers; every field but `context_tokens` is part of the cache key."""
+    """Who answers; every field but the last two is part of the cache key."""
 
     provider: str  # rules, ollama, …
     model: str
     base_url: str  # empty for a provider without one
     parameters: str  # canonical JSON of what shapes the answer: temperature, seed, …
     context_tokens: int  # the model's window; prompts are kept within it
+    # Whether an answer may serve another sighting of the same failure. Not worth it where asking is free.
+    carries_over: bool = True
 
 
 @dataclass(frozen=True, slots=True)

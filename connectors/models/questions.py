@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bifrost_flow.answer import SCHEMA_VERSION, Answer, answer_schema, parse_answer
-from bifrost_flow.cachekey import cache_key
+from bifrost_flow.cachekey import cache_key, identity_key
+from bifrost_flow.errors import ModelRefused
 from bifrost_flow.excerpt import count_tokens, cut_chunk, estimate_tokens
 from bifrost_flow.grounding import is_grounded, look_up_evidence
 from bifrost_flow.language import t
 from bifrost_flow.prompts import Prompt, render_prompt
 from bifrost_flow.records import CachedAnswer, Chunk, Finding, Group
+from bifrost_flow.resighting import carry_over
 from connectors.models.protocol import ModelDescription, ModelRequest, Provider
 
 MAX_OUTPUT_TOKENS = 1536
 # Kept free of the model's window for the chat template and the second part of a repair.
 _SPARE_TOKENS = 512
+MAX_LINES = 1_000_000  # of any excerpt, for reading an answer about another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Question:
     prompt: Prompt
     language: str
     cache_key: str
+    identity: str  # with the fingerprint the second key of an answer; empty where there is to be none
     tokens_estimate: int  # of the prompt, UTF-8 bytes / 4
     context_tokens: int
 
@@ -56,6 +60,7 @@ class GroupAnswer:
     model: str
     prompt_version: str
     cached: bool
+    carried_over: bool  # from another sighting of the same failure
     tokens_in: int  # what it cost when it was paid for
     tokens_out: int
 
@@ -79,9 +84,20 @@ def plan(
 
         redaction_version = redact.VERSION
     description = provider.describe()
+    identity = ""
+    if description.carries_over:
+        identity = identity_key(
+            description,
+            (prompt.system, prompt.user),
+            language=language,
+            schema_version=SCHEMA_VERSION,
+            redaction_version=redaction_version,
+        )
     frame = _measure_frame(prompt, language)
     ordered = sorted(groups, key=lambda group: (-len(group.chunks), group.fingerprint))
-    return [_ask(group, description, prompt, language, frame, redaction_version) for group in ordered]
+    return [
+        _ask(group, description, prompt, language, frame, redaction_version, identity) for group in ordered
+    ]
 
 
 def _measure_frame(prompt: Prompt, language: str) -> int:
@@ -97,6 +113,7 @@ def _ask(
     language: str,
     frame: int,
     redaction_version: str,
+    identity: str,
 ) -> Question:
     room = description.context_tokens - frame - min(MAX_OUTPUT_TOKENS, description.context_tokens // 3)
     chunk, lines_cut = cut_chunk(group.exemplar, max(1, room - min(_SPARE_TOKENS, room // 4)))
@@ -105,25 +122,54 @@ def _ask(
         description, system, user, schema_version=SCHEMA_VERSION, redaction_version=redaction_version
     )
     tokens = count_tokens(system) + count_tokens(user)
-    return Question(group, chunk, lines_cut, prompt, language, key, tokens, description.context_tokens)
+    return Question(
+        group, chunk, lines_cut, prompt, language, key, identity, tokens, description.context_tokens
+    )
 
 
 def read_cached(question: Question, cached: CachedAnswer) -> GroupAnswer:
-    """Return the answer to `question` that was paid for earlier.
+    """Return the answer to `question` that was paid for earlier, for this text or another sighting.
 
     Raises:
         ModelRefused: what is kept is no answer to this question: ask again.
     """
+    carried_over = cached.cache_key != question.cache_key
+    if carried_over:
+        given = parse_answer(cached.response, MAX_LINES)
+        answer = carry_over(given, cached.sighting, question.chunk)
+        if answer is None:
+            raise ModelRefused(t("model.not_carried_over"))
+    else:
+        answer = parse_answer(cached.response, question.n_lines)
+    return join_answer(question, answer, cached, cached=True, carried_over=carried_over)
+
+
+def join_answer(
+    question: Question, answer: Answer, kept: CachedAnswer, *, cached: bool, carried_over: bool = False
+) -> GroupAnswer:
+    """Return `answer` with the question that it belongs to, and with what it cost."""
     return GroupAnswer(
         question=question,
-        answer=parse_answer(cached.response, question.n_lines),
-        provider=cached.provider,
-        model=cached.model,
-        prompt_version=cached.prompt_version,
-        cached=True,
-        tokens_in=cached.tokens_in,
-        tokens_out=cached.tokens_out,
+        answer=answer,
+        provider=kept.provider,
+        model=kept.model,
+        prompt_version=kept.prompt_version,
+        cached=cached,
+        carried_over=carried_over,
+        tokens_in=kept.tokens_in,
+        tokens_out=kept.tokens_out,
     )
+
+
+def read_first(question: Question, candidates: Sequence[CachedAnswer]) -> GroupAnswer | None:
+    """Return the first of `candidates` that is an answer to `question`, or None: ask."""
+    for cached in candidates:
+        try:
+            return read_cached(question, cached)
+        except ModelRefused:
+            # Of another sighting that differs too much, or no answer at all (a hand in the file, say).
+            continue
+    return None
 
 
 def build_finding(
@@ -140,6 +186,8 @@ def build_finding(
             tokens=question.context_tokens,
         )
         explanation = f"{explanation} {note}"
+    if answered.carried_over:
+        explanation = f"{explanation} {t('model.carried_over', lang=question.language)}"
     return Finding(
         fingerprint=question.fingerprint,
         status=status,

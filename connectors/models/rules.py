@@ -19,7 +19,7 @@ class RulesProvider:
     """Answer from the patterns that the extractor found; costs no tokens."""
 
     def describe(self) -> ModelDescription:
-        return ModelDescription("rules", RULES_VERSION, "", "{}", _CONTEXT_TOKENS)
+        return ModelDescription("rules", RULES_VERSION, "", "{}", _CONTEXT_TOKENS, carries_over=False)
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         return ModelReply(answer_by_rules(request.chunk, request.language).model_dump_json(), 0, 0)

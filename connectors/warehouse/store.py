@@ -123,6 +123,27 @@ class Warehouse:
         found = self.query_named("cache", "find_answers", {"keys": list(dict.fromkeys(keys))})
         return {row[0]: CachedAnswer(*row) for row in found.rows}
 
+    def find_candidates(
+        self, identity: str, wanted: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], list[CachedAnswer]]:
+        """Return the cached answers that may serve each of `wanted`, pairs of cache key and fingerprint.
+
+        An answer for the key itself comes alone; else those of the same `identity` for other sightings of
+        the fingerprint, newest first, a few at most. One query for all.
+        """
+        if not wanted:
+            return {}
+        pairs = list(dict.fromkeys(wanted))
+        parameters = {
+            "identity": identity,
+            "keys": [key for key, _ in pairs],
+            "fingerprints": [fingerprint for _, fingerprint in pairs],
+        }
+        found: dict[tuple[str, str], list[CachedAnswer]] = {}
+        for key, fingerprint, *columns in self.query_named("cache", "find_candidates", parameters).rows:
+            found.setdefault((key, fingerprint), []).append(CachedAnswer(*columns))
+        return found
+
     def read_history(self) -> dict[str, PastFinding]:
         """Return what earlier runs of this project found, by fingerprint, for `status.assign_statuses`."""
         parameters = {"project": self.project}

@@ -14,14 +14,18 @@ import pytest
 
 from bifrost_flow.answer import parse_answer
 from bifrost_flow.errors import ModelRefused, ModelUnavailable
+from bifrost_flow.excerpt import estimate_tokens
 from bifrost_flow.grounding import is_grounded, look_up_evidence
 from bifrost_flow.prompts import load_prompt
-from connectors.models.fanout import RetryPolicy, answer_questions, plan
+from bifrost_flow.records import Group
+from connectors.models.fanout import RetryPolicy, answer_questions, build_finding, plan
 from connectors.models.protocol import Provider
 from connectors.models.rules import RulesProvider
 from tests.model_server import Fault, ModelServer
 from tests.provider_kinds import KINDS, Kind, make_request, make_server
-from tests.samples import TRACEBACK, make_group
+from tests.samples import TRACEBACK, make_chunk, make_group
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -258,6 +262,60 @@ async def test_a_body_that_is_no_reply_is_no_answer(
         await asking.complete(make_request())
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"message": {"content": "{', b"\xff\xfe\x00", b"", b'{"choices": [{"mess']
+)
+async def test_broken_json_is_no_answer(server: ModelServer, asking: Provider, body: bytes) -> None:
+    """A body that breaks off or is no JSON is no answer, and spoils no other one."""
+    server.script(Fault(body=body))
+    with pytest.raises((ModelUnavailable, ModelRefused)):
+        await asking.complete(make_request())
+    assert (await asking.complete(make_request())).text
+
+
+async def test_the_content_type_does_not_matter(server: ModelServer, asking: Provider) -> None:
+    """A proxy that calls JSON something else spoils nothing."""
+    server.script(Fault(headers={"Content-Type": "text/html"}))
+    assert (await asking.complete(make_request())).text
+
+
+async def test_an_answer_of_ten_megabytes_is_no_answer(server: ModelServer, asking: Provider) -> None:
+    """What no answer can be is refused, or no answer is found in it, soon."""
+    server.script(Fault(content="x" * 10_000_000), times=2)
+    questions = plan([make_group(1)], asking, load_prompt(), "en")
+    asked = answer_questions(questions, asking, retry=RetryPolicy(max_retries=0))
+    result = await asyncio.wait_for(asked, 20)
+    assert not result.answers
+    assert len(result.problems) == 1
+
+
+async def test_an_answer_without_end_is_given_up_on(kind: Kind) -> None:
+    """Neither memory nor time is given to a body that never ends, whole or streamed."""
+    provider = kind.open(timeout_s=3)
+    if kind.name != "bedrock":  # botocore reads the whole body; the time limit is all there is
+        kind.server.script(Fault(endless=True))
+        with pytest.raises(ModelRefused, match="went on after"):
+            await asyncio.wait_for(provider.complete(make_request()), 20)
+    kind.server.script(Fault(endless=True))
+    size = 0
+    with pytest.raises((ModelRefused, ModelUnavailable)):
+        async for piece in provider.stream(make_request()):
+            size += len(piece)
+    assert 0 < size < 20_000_000
+    await provider.aclose()
+
+
+async def test_a_stream_that_trickles_is_given_up_on(kind: Kind) -> None:
+    """Each piece is in time, the whole is not."""
+    provider = kind.open(timeout_s=0.4)
+    kind.server.script(Fault(endless=True, trickle_s=0.15))
+    started = time.monotonic()
+    with pytest.raises(ModelUnavailable, match="in time"):
+        await asyncio.wait_for(_read_stream(provider), 20)
+    assert time.monotonic() - started < 10
+    await provider.aclose()
+
+
 @pytest.mark.parametrize("content", ["", "  \n"])
 async def test_an_empty_reply_is_no_answer(server: ModelServer, asking: Provider, content: str) -> None:
     """Nothing said is nothing answered."""
@@ -273,6 +331,28 @@ async def test_an_answer_cut_short_is_no_answer(server: ModelServer, asking: Pro
         await asking.complete(make_request())
     with pytest.raises(ModelRefused, match="cut its answer off"):
         await _read_stream(asking)
+
+
+async def test_a_long_excerpt_is_cut_to_a_small_window(kind: Kind) -> None:
+    """In a window of any size the prompt that is sent fits, the failure's own line is in it, and the finding
+    says what was left out."""
+    lines = [f"step {number} of the build: compiling unit_{number}.cpp -o unit.o" for number in range(400)]
+    lines[200] = "unit_200.cpp:7: fatal error: widget.h: No such file"
+    for context_tokens in (2_000, 3_000, 8_192):
+        provider = kind.open(context_tokens=context_tokens)
+        chunk = make_chunk("\n".join(lines), anchor=200)
+        group = Group(chunk.fingerprint, chunk, (chunk,))
+        result = await answer_questions(plan([group], provider, load_prompt(), "en"), provider)
+        assert not result.problems, result.problems
+        sent = kind.server.chats[-1]["messages"]
+        assert sum(estimate_tokens(message["content"]) for message in sent) < context_tokens
+        assert "widget.h" in sent[1]["content"]
+        if kind.name == "ollama":
+            assert kind.server.chats[-1]["options"]["num_ctx"] <= context_tokens
+        finding = build_finding(result.answers[0], first_seen=NOW, last_seen=NOW)
+        assert f"window of {context_tokens} tokens" in finding.explanation
+        assert {found.line for found in finding.evidence} == {300}
+        await provider.aclose()
 
 
 async def test_a_prompt_beyond_the_models_window_is_not_sent(kind: Kind) -> None:

@@ -401,6 +401,40 @@ def test_thousands_of_keys_are_one_query(warehouse: Warehouse, monkeypatch: pyte
     assert len(asked) == 1
 
 
+def build_sighting(key: str, fingerprint: str, *, identity: str = "i1:a", second: int = 0) -> CachedAnswer:
+    at = NOW + timedelta(seconds=second)
+    return replace(build_answer(key, at=at), identity=identity, fingerprint=fingerprint, sighting="{}")
+
+
+def test_candidates_are_the_answer_itself_or_others_to_the_failure(warehouse: Warehouse) -> None:
+    """An answer under the key comes alone, the newest; without one come five of that identity and
+    fingerprint, the newest first. All in one query."""
+    warehouse.write_answers([build_sighting(f"k{second}", "f1:a", second=second) for second in range(7)])
+    warehouse.write_answers([build_sighting("other", "f1:a", identity="i1:b", second=9)])
+    warehouse.write_answers([build_sighting("k1", "f1:a", second=8), build_sighting("k8", "f1:b")])
+    found = warehouse.find_candidates(
+        "i1:a", [("k1", "f1:a"), ("new", "f1:a"), ("k1", "f1:x"), ("y", "f1:y")]
+    )
+    assert {pair: [answer.cache_key for answer in answers] for pair, answers in found.items()} == {
+        ("k1", "f1:a"): ["k1"],
+        ("k1", "f1:x"): ["k1"],
+        ("new", "f1:a"): ["k1", "k6", "k5", "k4", "k3"],
+    }
+    assert found["k1", "f1:a"] == [build_sighting("k1", "f1:a", second=8)]
+    assert warehouse.find_candidates("", [("new", "f1:a")]) == {}
+
+
+def test_answers_of_an_older_version_are_found_by_key(tmp_path: Path) -> None:
+    """Files without the newer columns are read like any others; their answers serve their own key only."""
+    warehouse = Warehouse.open(str(tmp_path / "old"))
+    warehouse.write_answers([build_answer("k1")])
+    (path,) = (tmp_path / "old" / "cache").glob("[!_]*.parquet")
+    pl.read_parquet(path).drop("identity", "fingerprint", "sighting").write_parquet(path)
+    assert warehouse.find_answers(["k1"]) == {"k1": build_answer("k1")}
+    found = warehouse.find_candidates("i1:a", [("k1", "f1:a"), ("k2", "")])
+    assert found == {("k1", "f1:a"): [build_answer("k1")]}
+
+
 # History
 
 
@@ -478,7 +512,13 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
     """Every named query binds against the schema, and says its grain."""
     script = read_queries(topic)[name]
     assert "-- Grain:" in script
-    values: dict[str, object] = {"keys": ["k"], "limit": 1, "runs": 1, "most": 1}
+    values: dict[str, object] = {
+        "keys": ["k"],
+        "fingerprints": ["f1:a"],
+        "limit": 1,
+        "runs": 1,
+        "most": 1,
+    }
     words = set(re.findall(r"\$(\w+)", re.sub(r"--.*", "", script)))
     assert warehouse.query_named(topic, name, {word: values.get(word, "x") for word in words}).rows == []
 

@@ -67,7 +67,7 @@ def test_a_draft_steers_no_terminal_and_makes_no_markup() -> None:
 
 def make_answer() -> GroupAnswer:
     (question,) = plan([make_group(1, text=CHUNK.text)], RulesProvider(), load_prompt(), "en")
-    return GroupAnswer(question, parse_answer(TEXT, 6), "scripted", "m1", "p1", False, 10, 5)
+    return GroupAnswer(question, parse_answer(TEXT, 6), "scripted", "m1", "p1", False, False, 10, 5)
 
 
 @pytest.mark.parametrize("step", [1, 7, 1000])
