@@ -32,6 +32,10 @@ BOUNDARY = re.compile(
 INCLUDED = re.compile(
     r"^(?:In file included from |\s+from \S+:\d+[:,]|In (?:function|member|instantiation)|\S+: In (?:function|member|constructor|instantiation|static))"
 )
+# What build tools, containers and build services put before each line of what they run.
+TAG = re.compile(
+    r"^\s{0,8}\[(?i:info|error|warn|warning|junit|java|exec|scalatest|testng|groovy|py\.test)\] ?|^#\d+ \d+\.\d+ |^[a-z][\w.-]{1,40} +\| "
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,18 @@ class Page:
     get: Callable[[int], str | None]
 
 
+def _untag(line: str | None) -> str | None:
+    """Return `line` as the tool wrote it that ran inside another."""
+    return TAG.sub("", line) if line and TAG.match(line) else line
+
+
 def indent_of(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
 def find_extent(page: Page, at: int, kind: str, stop: Callable[[int], bool]) -> tuple[int, int]:
     """Return the first and last line of the report around line `at`; `stop` tells whether another report starts there."""
+    page = Page(lambda number, get=page.get: _untag(get(number)))
     line = page.get(at) or ""
     if kind == "test_fail" and _opens_section(page, at, line):
         return _start_of(page, at, line), _end_of_section(page, at)
@@ -146,6 +156,7 @@ def _next_frame(page: Page, at: int, stop: Callable[[int], bool]) -> int | None:
 
 def starts_report(line: str) -> bool:
     """Tell whether `line` opens the report of one failure among several."""
+    line = _untag(line) or ""
     return bool(HEADER.match(line) or NUMBERED.match(line))
 
 

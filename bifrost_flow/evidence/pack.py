@@ -13,7 +13,10 @@ WORD = re.compile(r"[^\W\d_]{3}")  # a line without one says nothing new
 SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
 TAIL_REACH = 150
-SPOKEN = 66.0
+SPOKEN = 64.0
+# What the end of a step weighs in which nothing speaks: more than what other steps say, if its start is known.
+SILENT_STEP, SILENT_END = 78.0, 58.0
+SILENT_SHARE = 0.3
 NEAR = 3
 TAIL_LINES = 14
 
@@ -82,10 +85,14 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     purse = _Purse(page, budget_tokens * 4)
     context = _Context(purse)
     tails = _find_tails(pieces, situation)
+    # Where nothing in a step speaks, its last lines are the report.
+    for tail in tails[::-1]:
+        if tail.score >= SILENT_STEP:
+            purse.keep(tail, tail_lines(tail, page)[:TAIL_LINES], SILENT_SHARE)
     # The report that most likely is the cause, whole.
     for piece in pieces[:1]:
         purse.keep(piece, sorted(piece.cores)[:12], 0.3)
-        purse.keep(piece, _by_nearness(piece), 0.45)
+        purse.keep(piece, _by_nearness(piece), 0.4)
     # The other failures' own lines: first one of each sort, then the like.
     firsts: dict[int, Piece] = {}
     for piece in pieces:
@@ -220,12 +227,14 @@ def _find_tails(pieces: list[Piece], situation: Situation) -> list[Piece]:
     just that.
     """
     tails = []
-    for fail in (situation.fails or (situation.length - 1,))[-2:]:
-        spoken = any(
-            fail - TAIL_REACH <= piece.last and piece.anchor <= fail and piece.score >= SPOKEN
-            for piece in pieces
+    ends = list(zip(situation.fails, situation.starts, strict=True))
+    for fail, start in ends[-2:] or [(situation.length - 1, 0)]:
+        reach = max(fail - TAIL_REACH, start)
+        spoken = any(reach <= piece.anchor <= fail and piece.score >= SPOKEN for piece in pieces)
+        silent = SILENT_STEP if start else SILENT_END
+        tails.append(
+            Piece(fail, "tail", 14.0 if spoken else silent, fail, max(0, fail - 40, start), fail)
         )
-        tails.append(Piece(fail, "tail", 14.0 if spoken else 58.0, fail, max(0, fail - 40), fail))
     return tails
 
 

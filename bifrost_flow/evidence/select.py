@@ -13,6 +13,7 @@ from bifrost_flow.evidence.score import Anchor
 MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
 MASKED_CHARS = 2000  # of a line, for telling sorts apart: masking takes the square of a word's length
+NAMED_ONLY = 0.99  # a test that is only named, against one whose report says why it failed
 SPREAD_EXPONENT = 0.8
 KNOWN_FACTOR = 0.25  # a line that passing runs say too is most likely not why this one failed
 HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
@@ -121,8 +122,11 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
     for anchor in anchors:
         first, last = find_extent(page, anchor.line, anchor.kind, stop)
         score = score_anchor(anchor, situation)
+        core = score
+        if anchor.kind == "test_fail" and first == last:
+            score *= NAMED_ONLY
         like = hash(_NAMES.sub("", anchor.text[:MASKED_CHARS]))
-        found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (score, like)}))
+        found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (core, like)}))
     merged: list[Piece] = []
     for piece in sorted(found, key=lambda piece: (piece.first, -piece.last)):
         into = merged[-1] if merged else None
