@@ -36,6 +36,11 @@ INCLUDED = re.compile(
 TAG = re.compile(
     r"^\s{0,8}\[(?i:info|error|warn|warning|junit|java|exec|scalatest|testng|groovy|py\.test)\] ?|^#\d+ \d+\.\d+ |^[a-z][\w.-]{1,40} +\| "
 )
+# Frames of runners, languages and libraries: they stand in every stack, and say nothing of what failed.
+PLUMBING = re.compile(
+    r"^\s*(?:\[[\w ]+\]\s*)?at (?:[\w.]+//?)?(?:org\.junit|junit\.|javax?\.|sun\.|jdk\.|com\.sun\.|org\.apache\.(?:maven|tools\.ant)|org\.gradle|com\.intellij|org\.testng|scala\.|sbt\.|org\.scalatest|org\.specs2|org\.codehaus\.groovy|groovy\.|org\.spockframework|kotlin|org\.mockito|net\.bytebuddy|org\.springframework|com\.carrotsearch|worker\.|System\.|Microsoft\.|Xunit\.|NUnit\.)"
+    r"|^\s*at .*(?:node_modules/|[ (]internal/|node:internal|webpack:///|\(native\)|zone\.js)|^\s*(?:# |from )?/?\S*/(?:gems|rubies|vendor/bundle|vendor/phpunit)/\S+:\d+|^\s*File \".*/(?:site-packages|dist-packages|lib/python[\d.]+|_pytest|unittest)/|^\s+\.\.\. \d+ (?:more|common)"
+)
 
 
 @dataclass(frozen=True, slots=True)

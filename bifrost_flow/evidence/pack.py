@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise, zip_longest
 from operator import itemgetter
 
-from bifrost_flow.evidence.extent import PASSING, Page
+from bifrost_flow.evidence.extent import PASSING, PLUMBING, Page
 from bifrost_flow.evidence.select import Piece, Situation, show_line
 
 MAX_GAP = 4
@@ -92,7 +92,7 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     # The report that most likely is the cause, whole.
     for piece in pieces[:1]:
         purse.keep(piece, sorted(piece.cores)[:12], 0.3)
-        purse.keep(piece, _by_nearness(piece), 0.4)
+        purse.keep(piece, _by_nearness(piece, page), 0.4)
     # The other failures' own lines: first one of each sort, then the like.
     firsts: dict[int, Piece] = {}
     for piece in pieces:
@@ -158,7 +158,7 @@ def _keep_reports(
     """Keep `reports` in order, and the paragraphs around those that are the best of their sort."""
     for piece in reports:
         if piece.score >= 12:
-            purse.keep(piece, _by_nearness(piece), 0.35)
+            purse.keep(piece, _by_nearness(piece, page), 0.35)
         if firsts[piece.template] is piece and piece.score >= 60:
             context.keep(piece, _paragraph(piece, purse.page), 0.08)
 
@@ -213,11 +213,12 @@ def _paragraph(piece: Piece, page: Page) -> list[int]:
     return mixed
 
 
-def _by_nearness(piece: Piece) -> list[int]:
-    """Return the piece's lines: the anchor, what follows it, then what leads to it."""
+def _by_nearness(piece: Piece, page: Page) -> list[int]:
+    """Return the piece's lines: the anchor, what follows it, what leads to it, then frames that say little."""
     after = list(range(piece.anchor, piece.last + 1))
     before = list(range(piece.anchor - 1, piece.first - 1, -1))
-    return after + before if len(after) < 30 else after[:30] + before + after[30:]
+    lines = after + before if len(after) < 30 else after[:30] + before + after[30:]
+    return sorted(lines, key=lambda line: bool(PLUMBING.match(page.get(line) or "")))
 
 
 def _find_tails(pieces: list[Piece], situation: Situation) -> list[Piece]:
