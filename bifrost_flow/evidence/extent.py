@@ -10,16 +10,17 @@ MAX_EVENT_LINES = 60
 MAX_SECTION_LINES = 120
 LOOK_BACK = 8
 
-HEADER = re.compile(r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$")
-UNITTEST = re.compile(r"^(?:FAIL|ERROR): \S")
+HEADER = re.compile(r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+")
+UNITTEST = re.compile(r"^(?:FAIL|ERROR|Failure|Error): \S")
 RULE = re.compile(
-    r"^\s*(?:={10,}|-{20,}|_{10,}|\*{10,}|\+{10,}|#{10,})\s*$|^=+ .{1,80} =+$|^\s*-{5,} .{1,60} -{5,}$"
+    r"^\s*(?:={10,}|-{20,}|_{10,}|\*{10,}|\+{10,}|#{10,})\s*$|^=+ .{1,80} =+$|^\s*-{5,} .{1,60} -{5,}$|^\s*═{2,}"
 )
 NUMBERED = re.compile(r"^\s{0,6}\d{1,4}\) \S?")
 FRAME = re.compile(
     r"^\s+at |^\s*File \"|^\s+from \S+:\d+|^\s*#\d+\s|^\s*\d+: +0x|^\s+\.\.\. \d+ (?:more|common)|\S+:\d+:in [`']|^Caused by|^\s+\(\S+\) \S+:\d+"
-    r"|^During handling|^The above exception|^Traceback|^\S+\.(?:php|rb|py|js|ts|exs?|swift):\d+(?::\d+)?:?\)?$|^\s*(?:-->|=|\||\d+ \|)|^\s*[\^~]+|^at "
+    r"|^During handling|^The above exception|^Traceback|^\S+\.(?:php|rb|py|js|ts|exs?|swift):\d+(?::\d+)?:?\)?$|^\s*(?:-->|=|\||\d+ \|)|^\s*[\^~]+|^at |^# {3,}\S"
 )
+GO_FRAME = re.compile(r"^\s+/?\S+\.go:\d+")
 SUMMARY = re.compile(
     r"^(?:Ran \d+ tests?|Tests?(?: run)?:|Test Suites:|Snapshots:|Finished in |FAILED \(|OK\b|\d+ (?:passing|failing|tests?|examples|runs|passed|failed)|Tests run:|Results\s*:|travis_)"
 )
@@ -139,6 +140,8 @@ def _end_of_event(page: Page, at: int, line: str, stop: Callable[[int], bool]) -
             if stop(j) and indent_of(following) <= base:
                 break
             last = j
+        elif GO_FRAME.match(page.get(j + 1) or ""):
+            last = j
         elif open_traceback:
             last, open_traceback = j, False
         elif last == at and (frame := _next_frame(page, j, stop)):
@@ -172,14 +175,18 @@ def _start_of(page: Page, at: int, line: str) -> int:
     # A test's name stands over what went wrong in it.
     for j in range(at - 1, at - LOOK_BACK, -1):
         text = page.get(j)
-        if text is None or not text.strip():
+        if text is None or not (text.strip() or base):
             break
         if starts_report(text):
             return j - 1 if RULE.match(page.get(j - 1) or "") else j
+        if text.strip() and page.get(j + 1) == "" and indent_of(text) < base:
+            break
     first = at
     above = page.get(at - 1)
     if above is None:
         return at
+    if above.endswith(":") and indent_of(above) < base:
+        return at - 1
     if RULE.match(above):
         return at - 1
     if FRAME.match(above) or indent_of(above) > base or INCLUDED.match(above):
