@@ -19,7 +19,7 @@ KNOWN_FACTOR = 0.25  # a line that passing runs say too is most likely not why t
 HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
 # What differs between two failures of one sort: quoted names, numbers, paths, identifiers.
 _NAMES = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*[`']|‘[^’]*’|\S*[\d_./\\]\S*|\s+")
-LISTED = ("sanitizer", "kernel_panic", "diagnostic", "test_fail")
+LISTED = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "header")
 
 
 @dataclass(slots=True)
