@@ -168,6 +168,11 @@ def starts_report(line: str) -> bool:
     return bool(HEADER.match(line) or NUMBERED.match(line))
 
 
+def heads_report(line: str | None) -> bool:
+    """Tell whether `line` is a heading that runners put over what went wrong in one test."""
+    return bool(line) and HEADER.match(_untag(line) or "") is not None
+
+
 def _start_of(page: Page, at: int, line: str) -> int:
     base = indent_of(line)
     if starts_report(line):

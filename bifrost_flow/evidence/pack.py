@@ -90,7 +90,7 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
         if tail.score >= SILENT_STEP:
             purse.keep(tail, tail_lines(tail, page)[:TAIL_LINES], SILENT_SHARE)
     # The report that most likely is the cause, whole.
-    for piece in pieces[:1]:
+    for piece in _leading(pieces):
         purse.keep(piece, sorted(piece.cores)[:12], 0.3)
         purse.keep(piece, _by_nearness(piece, page), 0.4)
     # The other failures' own lines: first one of each sort, then the like.
@@ -133,6 +133,14 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     _fill_gaps(purse)
     shown = [piece for piece in (*pieces, *tails, new, *context.pieces) if piece.kept]
     return sorted(shown, key=lambda piece: (-piece.score, piece.anchor))
+
+
+def _leading(pieces: list[Piece]) -> list[Piece]:
+    """Return the best report; where that only names a test, also the best of more than a line."""
+    best = pieces[:1]
+    if best and best[0].first == best[0].last:
+        best += [piece for piece in pieces[1:8] if piece.first < piece.last][:1]
+    return best
 
 
 def _split_sorts(pieces: list[Piece]) -> tuple[list[tuple[int, Piece]], list[tuple[int, Piece]]]:
