@@ -10,6 +10,7 @@ from bifrost_flow.evidence.select import Piece, Situation, show_line
 
 MAX_GAP = 4
 WORD = re.compile(r"[^\W\d_]{3}")  # a line without one says nothing new
+NEAR_BEST = 0.1
 SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
 TAIL_REACH = 150
@@ -88,7 +89,7 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     # Where nothing in a step speaks, its last lines are the report.
     for tail in tails[::-1]:
         if tail.score >= SILENT_STEP:
-            purse.keep(tail, tail_lines(tail, page)[:TAIL_LINES], SILENT_SHARE)
+            purse.keep(tail, tail_lines(tail, page, situation)[:TAIL_LINES], SILENT_SHARE)
     # The report that most likely is the cause, whole.
     for piece in _leading(pieces):
         purse.keep(piece, sorted(piece.cores)[:12], 0.3)
@@ -107,7 +108,11 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     _keep_new(purse, situation.new, [piece for piece in pieces[:1] if piece.score >= SPOKEN], 0.1)
     # What stood last before the step failed: tools that print no word of failure end there.
     for tail in tails[::-1]:
-        purse.keep(tail, tail_lines(tail, page, situation)[:TAIL_LINES], 0.15)
+        purse.keep(tail, tail_lines(tail, page, situation)[:TAIL_LINES], 0.1)
+    # What surrounds the best, before the reports of failures that are much less likely the cause.
+    for piece in _leading(pieces):
+        purse.keep(piece, _by_nearness(piece, page), 0.35)
+        context.keep(piece, _paragraph(piece, page), NEAR_BEST)
     # The reports around the other failures, one of each sort first.
     reports = [piece for piece in pieces if firsts[piece.template] is piece]
     reports += [piece for piece in pieces if firsts[piece.template] is not piece]
@@ -166,7 +171,7 @@ def _keep_reports(
     """Keep `reports` in order, and the paragraphs around those that are the best of their sort."""
     for piece in reports:
         if piece.score >= 12:
-            purse.keep(piece, _by_nearness(piece, page), 0.35)
+            purse.keep(piece, _by_nearness(piece, purse.page), 0.35)
         if firsts[piece.template] is piece and piece.score >= 60:
             context.keep(piece, _paragraph(piece, purse.page), 0.08)
 
