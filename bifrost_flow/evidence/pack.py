@@ -1,7 +1,11 @@
 """Choose what is shown within a budget: the best report, every failure's own line, then the other reports."""
 
 import re
+<<<<<<< HEAD
 from collections.abc import Iterable, Mapping, Sequence
+=======
+from collections.abc import Iterable, Sequence
+>>>>>>> 0e4a267 (Hold reports of 246 tools against the extractor)
 from itertools import pairwise, zip_longest
 from operator import itemgetter
 
@@ -11,6 +15,7 @@ from bifrost_flow.evidence.select import Piece, Situation, show_line
 MAX_GAP = 4
 WORD = re.compile(r"[^\W\d_]{3}")  # a line without one says nothing new
 NEAR_BEST = 0.1
+UNDERLINE = re.compile(r"^\s*(?:\.{10,}|-{10,}|={10,}|~{10,})$")  # a heading goes with what is below its blank line
 SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
 TAIL_REACH = 150
@@ -215,7 +220,8 @@ def _paragraph(piece: Piece, page: Page) -> list[int]:
     """Return the lines with text that stand around a piece without a blank line between, nearest first."""
     above, below = [], []
     for line in range(piece.first - 1, piece.first - PARAGRAPH_LINES, -1):
-        if not (page.get(line) or "").strip() or PASSING.match(page.get(line) or ""):
+        text = page.get(line) or ""
+        if PASSING.match(text) or not (text.strip() or UNDERLINE.match(page.get(line - 1) or "")):
             break
         above.append(line)
     for line in range(piece.last + 1, piece.last + PARAGRAPH_LINES):
