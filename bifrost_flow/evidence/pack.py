@@ -1,11 +1,7 @@
 """Choose what is shown within a budget: the best report, every failure's own line, then the other reports."""
 
 import re
-<<<<<<< HEAD
 from collections.abc import Iterable, Mapping, Sequence
-=======
-from collections.abc import Iterable, Sequence
->>>>>>> 0e4a267 (Hold reports of 246 tools against the extractor)
 from itertools import pairwise, zip_longest
 from operator import itemgetter
 
