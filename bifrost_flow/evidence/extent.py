@@ -18,7 +18,7 @@ RULE = re.compile(
 NUMBERED = re.compile(r"^\s{0,6}\d{1,4}\) \S?")
 FRAME = re.compile(
     r"^\s+at |^\s*File \"|^\s+from \S+:\d+|^\s*#\d+\s|^\s*\d+: +0x|^\s+\.\.\. \d+ (?:more|common)|\S+:\d+:in [`']|^Caused by|^\s+\(\S+\) \S+:\d+"
-    r"|^During handling|^The above exception|^Traceback|^\S+\.(?:php|rb|py|js|ts|exs?|swift):\d+(?::\d+)?:?\)?$|^\s*(?:-->|=|\||(?:> )?\d+ \|)|^\s*[\^~]+|^at |^# {3,}\S|^goroutine \d+ \["
+    r"|^During handling|^The above exception|^Traceback|^\S+\.(?:php|rb|py|js|ts|exs?|swift):\d+(?::\d+)?:?\)?$|^\s*(?:-->|=|\||(?:> )?\d+ \|)|^\s*[\^~]+|^at |^# {3,}\S|^goroutine \d+ \[|^[-+] \S|^\s*❯ \S+:\d+"
 )
 GO_FRAME = re.compile(r"^\s+/?\S+\.go:\d+")
 SUMMARY = re.compile(

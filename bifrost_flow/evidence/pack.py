@@ -11,6 +11,7 @@ from bifrost_flow.evidence.select import Piece, Situation, show_line
 MAX_GAP = 4
 WORD = re.compile(r"[^\W\d_]{3}")  # a line without one says nothing new
 NEAR_BEST = 0.1
+FAR = 0.8  # of the best score: what weighs less most likely is another matter
 UNDERLINE = re.compile(r"^\s*(?:\.{10,}|-{10,}|={10,}|~{10,})$")  # a heading goes with what is below its blank line
 SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
@@ -102,7 +103,8 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     for group in _split_sorts(pieces):
         left = purse.room
         for line, piece in group:
-            purse.keep(piece, [line], max(0.0, 0.25 - (left - purse.room) / purse.total))
+            share = 0.25 if piece.score > FAR * pieces[0].score else 0.15
+            purse.keep(piece, [line], max(0.0, share - (left - purse.room) / purse.total))
     for piece in [p for p in pieces if p.kind == "count"][:6]:
         purse.keep(piece, [piece.anchor], 0.03)
     # What no passing run says and stands at the first report, then what stands elsewhere.
