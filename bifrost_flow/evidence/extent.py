@@ -10,16 +10,17 @@ MAX_EVENT_LINES = 60
 MAX_SECTION_LINES = 120
 LOOK_BACK = 8
 
-HEADER = re.compile(r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$")
-UNITTEST = re.compile(r"^(?:FAIL|ERROR): \S")
+HEADER = re.compile(r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+")
+UNITTEST = re.compile(r"^(?:FAIL|ERROR|Failure|Error): \S")
 RULE = re.compile(
-    r"^\s*(?:={10,}|-{20,}|_{10,}|\*{10,}|\+{10,}|#{10,})\s*$|^=+ .{1,80} =+$|^\s*-{5,} .{1,60} -{5,}$"
+    r"^\s*(?:={10,}|-{20,}|_{10,}|\*{10,}|\+{10,}|#{10,})\s*$|^=+ .{1,80} =+$|^\s*-{5,} .{1,60} -{5,}$|^\s*═{2,}"
 )
 NUMBERED = re.compile(r"^\s{0,6}\d{1,4}\) \S?")
 FRAME = re.compile(
     r"^\s+at |^\s*File \"|^\s+from \S+:\d+|^\s*#\d+\s|^\s*\d+: +0x|^\s+\.\.\. \d+ (?:more|common)|\S+:\d+:in [`']|^Caused by|^\s+\(\S+\) \S+:\d+"
-    r"|^During handling|^The above exception|^Traceback|^\S+\.(?:php|rb|py|js|ts|exs?|swift):\d+(?::\d+)?:?\)?$|^\s*(?:-->|=|\||\d+ \|)|^\s*[\^~]+|^at "
+    r"|^During handling|^The above exception|^Traceback|^\S+\.(?:php|rb|py|js|ts|exs?|swift):\d+(?::\d+)?:?\)?$|^\s*(?:-->|=|\||(?:> )?\d+ \|)|^\s*[\^~]+|^at |^# {3,}\S|^goroutine \d+ \[|^[-+] \S|^\s*❯ \S+:\d+"
 )
+GO_FRAME = re.compile(r"^\s+/?\S+\.go:\d+")
 SUMMARY = re.compile(
     r"^(?:Ran \d+ tests?|Tests?(?: run)?:|Test Suites:|Snapshots:|Finished in |FAILED \(|OK\b|\d+ (?:passing|failing|tests?|examples|runs|passed|failed)|Tests run:|Results\s*:|travis_)"
 )
@@ -32,6 +33,15 @@ BOUNDARY = re.compile(
 INCLUDED = re.compile(
     r"^(?:In file included from |\s+from \S+:\d+[:,]|In (?:function|member|instantiation)|\S+: In (?:function|member|constructor|instantiation|static))"
 )
+# What build tools, containers and build services put before each line of what they run.
+TAG = re.compile(
+    r"^\s{0,8}\[(?i:info|error|warn|warning|junit|java|exec|scalatest|testng|groovy|py\.test)\] ?|^#\d+ \d+\.\d+ |^[a-z][\w.-]{1,40} +\| "
+)
+# Frames of runners, languages and libraries: they stand in every stack, and say nothing of what failed.
+PLUMBING = re.compile(
+    r"^\s*(?:\[[\w ]+\]\s*)?at (?:[\w.]+//?)?(?:org\.junit|junit\.|javax?\.|sun\.|jdk\.|com\.sun\.|org\.apache\.(?:maven|tools\.ant)|org\.gradle|com\.intellij|org\.testng|scala\.|sbt\.|org\.scalatest|org\.specs2|org\.codehaus\.groovy|groovy\.|org\.spockframework|kotlin|org\.mockito|net\.bytebuddy|org\.springframework|com\.carrotsearch|worker\.|System\.|Microsoft\.|Xunit\.|NUnit\.)"
+    r"|^\s*at .*(?:node_modules/|[ (]internal/|node:internal|webpack:///|\(native\)|zone\.js)|^\s*(?:# |from )?/?\S*/(?:gems|rubies|vendor/bundle|vendor/phpunit)/\S+:\d+|^\s*File \".*/(?:site-packages|dist-packages|lib/python[\d.]+|_pytest|unittest)/|^\s+\.\.\. \d+ (?:more|common)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +51,18 @@ class Page:
     get: Callable[[int], str | None]
 
 
+def _untag(line: str | None) -> str | None:
+    """Return `line` as the tool wrote it that ran inside another."""
+    return TAG.sub("", line) if line and TAG.match(line) else line
+
+
 def indent_of(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
 def find_extent(page: Page, at: int, kind: str, stop: Callable[[int], bool]) -> tuple[int, int]:
     """Return the first and last line of the report around line `at`; `stop` tells whether another report starts there."""
+    page = Page(lambda number, get=page.get: _untag(get(number)))
     line = page.get(at) or ""
     if kind == "test_fail" and _opens_section(page, at, line):
         return _start_of(page, at, line), _end_of_section(page, at)
@@ -124,6 +140,8 @@ def _end_of_event(page: Page, at: int, line: str, stop: Callable[[int], bool]) -
             if stop(j) and indent_of(following) <= base:
                 break
             last = j
+        elif GO_FRAME.match(page.get(j + 1) or ""):
+            last = j
         elif open_traceback:
             last, open_traceback = j, False
         elif last == at and (frame := _next_frame(page, j, stop)):
@@ -146,7 +164,13 @@ def _next_frame(page: Page, at: int, stop: Callable[[int], bool]) -> int | None:
 
 def starts_report(line: str) -> bool:
     """Tell whether `line` opens the report of one failure among several."""
+    line = _untag(line) or ""
     return bool(HEADER.match(line) or NUMBERED.match(line))
+
+
+def heads_report(line: str | None) -> bool:
+    """Tell whether `line` is a heading that runners put over what went wrong in one test."""
+    return bool(line) and HEADER.match(_untag(line) or "") is not None
 
 
 def _start_of(page: Page, at: int, line: str) -> int:
@@ -156,14 +180,18 @@ def _start_of(page: Page, at: int, line: str) -> int:
     # A test's name stands over what went wrong in it.
     for j in range(at - 1, at - LOOK_BACK, -1):
         text = page.get(j)
-        if text is None or not text.strip():
+        if text is None or not (text.strip() or base):
             break
         if starts_report(text):
             return j - 1 if RULE.match(page.get(j - 1) or "") else j
+        if text.strip() and page.get(j + 1) == "" and indent_of(text) < base:
+            break
     first = at
     above = page.get(at - 1)
     if above is None:
         return at
+    if above.endswith(":") and indent_of(above) < base:
+        return at - 1
     if RULE.match(above):
         return at - 1
     if FRAME.match(above) or indent_of(above) > base or INCLUDED.match(above):

@@ -5,15 +5,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise, zip_longest
 from operator import itemgetter
 
-from bifrost_flow.evidence.extent import PASSING, Page
+from bifrost_flow.evidence.extent import PASSING, PLUMBING, Page
 from bifrost_flow.evidence.select import Piece, Situation, show_line
 
 MAX_GAP = 4
 WORD = re.compile(r"[^\W\d_]{3}")  # a line without one says nothing new
+NEAR_BEST = 0.1
+FAR = 0.8  # of the best score: what weighs less most likely is another matter
+UNDERLINE = re.compile(r"^\s*(?:\.{10,}|-{10,}|={10,}|~{10,})$")  # a heading goes with what is below its blank line
 SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
 TAIL_REACH = 150
-SPOKEN = 66.0
+SPOKEN = 64.0
+# What the end of a step weighs in which nothing speaks: more than what other steps say, if its start is known.
+SILENT_STEP, SILENT_END = 78.0, 58.0
+SILENT_SHARE = 0.3
 NEAR = 3
 TAIL_LINES = 14
 
@@ -82,10 +88,14 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     purse = _Purse(page, budget_tokens * 4)
     context = _Context(purse)
     tails = _find_tails(pieces, situation)
+    # Where nothing in a step speaks, its last lines are the report.
+    for tail in tails[::-1]:
+        if tail.score >= SILENT_STEP:
+            purse.keep(tail, tail_lines(tail, page, situation)[:TAIL_LINES], SILENT_SHARE)
     # The report that most likely is the cause, whole.
-    for piece in pieces[:1]:
+    for piece in _leading(pieces):
         purse.keep(piece, sorted(piece.cores)[:12], 0.3)
-        purse.keep(piece, _by_nearness(piece), 0.45)
+        purse.keep(piece, _by_nearness(piece, page), 0.4)
     # The other failures' own lines: first one of each sort, then the like.
     firsts: dict[int, Piece] = {}
     for piece in pieces:
@@ -93,14 +103,19 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     for group in _split_sorts(pieces):
         left = purse.room
         for line, piece in group:
-            purse.keep(piece, [line], max(0.0, 0.25 - (left - purse.room) / purse.total))
+            share = 0.25 if piece.score > FAR * pieces[0].score else 0.15
+            purse.keep(piece, [line], max(0.0, share - (left - purse.room) / purse.total))
     for piece in [p for p in pieces if p.kind == "count"][:6]:
         purse.keep(piece, [piece.anchor], 0.03)
     # What no passing run says and stands at the first report, then what stands elsewhere.
     _keep_new(purse, situation.new, [piece for piece in pieces[:1] if piece.score >= SPOKEN], 0.1)
     # What stood last before the step failed: tools that print no word of failure end there.
     for tail in tails[::-1]:
-        purse.keep(tail, tail_lines(tail, page, situation)[:TAIL_LINES], 0.15)
+        purse.keep(tail, tail_lines(tail, page, situation)[:TAIL_LINES], 0.1)
+    # What surrounds the best, before the reports of failures that are much less likely the cause.
+    for piece in _leading(pieces):
+        purse.keep(piece, _by_nearness(piece, page), 0.35)
+        context.keep(piece, _paragraph(piece, page), NEAR_BEST)
     # The reports around the other failures, one of each sort first.
     reports = [piece for piece in pieces if firsts[piece.template] is piece]
     reports += [piece for piece in pieces if firsts[piece.template] is not piece]
@@ -128,6 +143,14 @@ def pack(pieces: list[Piece], page: Page, situation: Situation, budget_tokens: i
     return sorted(shown, key=lambda piece: (-piece.score, piece.anchor))
 
 
+def _leading(pieces: list[Piece]) -> list[Piece]:
+    """Return the best report; where that only names a test, also the best of more than a line."""
+    best = pieces[:1]
+    if best and best[0].first == best[0].last:
+        best += [piece for piece in pieces[1:8] if piece.first < piece.last][:1]
+    return best
+
+
 def _split_sorts(pieces: list[Piece]) -> tuple[list[tuple[int, Piece]], list[tuple[int, Piece]]]:
     """Return the lines that speak, best first: the first of each sort, and the like of these."""
     speaking = [
@@ -151,7 +174,7 @@ def _keep_reports(
     """Keep `reports` in order, and the paragraphs around those that are the best of their sort."""
     for piece in reports:
         if piece.score >= 12:
-            purse.keep(piece, _by_nearness(piece), 0.35)
+            purse.keep(piece, _by_nearness(piece, purse.page), 0.35)
         if firsts[piece.template] is piece and piece.score >= 60:
             context.keep(piece, _paragraph(piece, purse.page), 0.08)
 
@@ -195,7 +218,8 @@ def _paragraph(piece: Piece, page: Page) -> list[int]:
     """Return the lines with text that stand around a piece without a blank line between, nearest first."""
     above, below = [], []
     for line in range(piece.first - 1, piece.first - PARAGRAPH_LINES, -1):
-        if not (page.get(line) or "").strip() or PASSING.match(page.get(line) or ""):
+        text = page.get(line) or ""
+        if PASSING.match(text) or not (text.strip() or UNDERLINE.match(page.get(line - 1) or "")):
             break
         above.append(line)
     for line in range(piece.last + 1, piece.last + PARAGRAPH_LINES):
@@ -206,11 +230,12 @@ def _paragraph(piece: Piece, page: Page) -> list[int]:
     return mixed
 
 
-def _by_nearness(piece: Piece) -> list[int]:
-    """Return the piece's lines: the anchor, what follows it, then what leads to it."""
+def _by_nearness(piece: Piece, page: Page) -> list[int]:
+    """Return the piece's lines: the anchor, what follows it, what leads to it, then frames that say little."""
     after = list(range(piece.anchor, piece.last + 1))
     before = list(range(piece.anchor - 1, piece.first - 1, -1))
-    return after + before if len(after) < 30 else after[:30] + before + after[30:]
+    lines = after + before if len(after) < 30 else after[:30] + before + after[30:]
+    return sorted(lines, key=lambda line: bool(PLUMBING.match(page.get(line) or "")))
 
 
 def _find_tails(pieces: list[Piece], situation: Situation) -> list[Piece]:
@@ -220,12 +245,14 @@ def _find_tails(pieces: list[Piece], situation: Situation) -> list[Piece]:
     just that.
     """
     tails = []
-    for fail in (situation.fails or (situation.length - 1,))[-2:]:
-        spoken = any(
-            fail - TAIL_REACH <= piece.last and piece.anchor <= fail and piece.score >= SPOKEN
-            for piece in pieces
+    ends = list(zip(situation.fails, situation.starts, strict=True))
+    for fail, start in ends[-2:] or [(situation.length - 1, 0)]:
+        reach = max(fail - TAIL_REACH, start)
+        spoken = any(reach <= piece.anchor <= fail and piece.score >= SPOKEN for piece in pieces)
+        silent = SILENT_STEP if start else SILENT_END
+        tails.append(
+            Piece(fail, "tail", 14.0 if spoken else silent, fail, max(0, fail - 40, start), fail)
         )
-        tails.append(Piece(fail, "tail", 14.0 if spoken else 58.0, fail, max(0, fail - 40), fail))
     return tails
 
 

@@ -7,18 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bifrost_flow.evidence.baseline import Baseline
-from bifrost_flow.evidence.extent import Page, find_extent, starts_report
+from bifrost_flow.evidence.extent import Page, find_extent, heads_report, starts_report
 from bifrost_flow.evidence.score import Anchor
 
 MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
 MASKED_CHARS = 2000  # of a line, for telling sorts apart: masking takes the square of a word's length
+SHORT_STEP = 40  # lines, of a step that has no set-up of its own
+NAMED_ONLY = 0.99  # a test that is only named, against one whose report says why it failed
 SPREAD_EXPONENT = 0.8
 KNOWN_FACTOR = 0.25  # a line that passing runs say too is most likely not why this one failed
 HEAVY = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "raise", "native_crash", "fatal")
 # What differs between two failures of one sort: quoted names, numbers, paths, identifiers.
 _NAMES = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`']*[`']|‘[^’]*’|\S*[\d_./\\]\S*|\s+")
-LISTED = ("sanitizer", "kernel_panic", "diagnostic", "test_fail")
+RAISED = ("raise", "native_crash")
+TEST_WEIGHT = 95.0  # of what is raised below a test's heading: what the test's failure weighs
+LISTED = ("sanitizer", "kernel_panic", "diagnostic", "test_fail", "header")
 
 
 @dataclass(slots=True)
@@ -66,7 +70,8 @@ def weigh_place(line: int, kind: str, situation: Situation) -> float:
     if at < len(situation.fails) and situation.starts[at] <= line:
         # Steps stop soon after what breaks them; their beginnings are set-up. In a list of failures the
         # first is best.
-        early = line - situation.starts[at] < (situation.fails[at] - situation.starts[at]) / 2
+        length = situation.fails[at] - situation.starts[at]
+        early = length > SHORT_STEP and line - situation.starts[at] < length / 2
         return 0.93 if early and kind not in LISTED else 1.0
     if at == len(situation.fails):
         return 1.0 - 0.4 * trust
@@ -121,8 +126,13 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
     for anchor in anchors:
         first, last = find_extent(page, anchor.line, anchor.kind, stop)
         score = score_anchor(anchor, situation)
+        core = score
+        if anchor.kind == "test_fail" and first == last:
+            score *= NAMED_ONLY
+        elif anchor.kind in RAISED and (heads_report(page.get(first)) or heads_report(page.get(first + 1))):
+            score = score_anchor(replace(anchor, kind="test_fail", weight=TEST_WEIGHT), situation)
         like = hash(_NAMES.sub("", anchor.text[:MASKED_CHARS]))
-        found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (score, like)}))
+        found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (core, like)}))
     merged: list[Piece] = []
     for piece in sorted(found, key=lambda piece: (piece.first, -piece.last)):
         into = merged[-1] if merged else None
