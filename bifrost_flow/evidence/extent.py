@@ -10,7 +10,9 @@ MAX_EVENT_LINES = 60
 MAX_SECTION_LINES = 120
 LOOK_BACK = 8
 
-HEADER = re.compile(r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+")
+HEADER = re.compile(
+    r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+"
+)
 UNITTEST = re.compile(r"^(?:FAIL|ERROR|Failure|Error): \S")
 RULE = re.compile(
     r"^\s*(?:={10,}|-{20,}|_{10,}|\*{10,}|\+{10,}|#{10,})\s*$|^=+ .{1,80} =+$|^\s*-{5,} .{1,60} -{5,}$|^\s*═{2,}"

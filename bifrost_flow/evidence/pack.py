@@ -12,7 +12,9 @@ MAX_GAP = 4
 WORD = re.compile(r"[^\W\d_]{3}")  # a line without one says nothing new
 NEAR_BEST = 0.1
 FAR = 0.8  # of the best score: what weighs less most likely is another matter
-UNDERLINE = re.compile(r"^\s*(?:\.{10,}|-{10,}|={10,}|~{10,})$")  # a heading goes with what is below its blank line
+UNDERLINE = re.compile(
+    r"^\s*(?:\.{10,}|-{10,}|={10,}|~{10,})$"
+)  # a heading goes with what is below its blank line
 SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
 TAIL_REACH = 150
@@ -250,9 +252,7 @@ def _find_tails(pieces: list[Piece], situation: Situation) -> list[Piece]:
         reach = max(fail - TAIL_REACH, start)
         spoken = any(reach <= piece.anchor <= fail and piece.score >= SPOKEN for piece in pieces)
         silent = SILENT_STEP if start else SILENT_END
-        tails.append(
-            Piece(fail, "tail", 14.0 if spoken else silent, fail, max(0, fail - 40, start), fail)
-        )
+        tails.append(Piece(fail, "tail", 14.0 if spoken else silent, fail, max(0, fail - 40, start), fail))
     return tails
 
 

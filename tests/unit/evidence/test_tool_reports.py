@@ -39,11 +39,22 @@ ENDS = {
     "gitlab": ("section_end:1554199872:step_script\r\x1b[0KERROR: Job failed: exit code 1",),
     "jenkins": ("Build step 'Execute shell' marked build as failure", "Finished: FAILURE"),
     "buildkite": ("🚨 Error: The command exited with status 1", "user command error: exit status 1"),
-    "copr": ("error: Bad exit status from /var/tmp/rpm-tmp.x (%build)", "RPM build errors:", "Child return code was: 1"),
-    "zuul": ("2019-04-02 10:11:14.023456 | ubuntu-bionic | ERROR", "RUN END RESULT_NORMAL: [untrusted : acme/run.yaml@master]"),
+    "copr": (
+        "error: Bad exit status from /var/tmp/rpm-tmp.x (%build)",
+        "RPM build errors:",
+        "Child return code was: 1",
+    ),
+    "zuul": (
+        "2019-04-02 10:11:14.023456 | ubuntu-bionic | ERROR",
+        "RUN END RESULT_NORMAL: [untrusted : acme/run.yaml@master]",
+    ),
     "plain": ("",),
 }
-STARTS = {"gha": ("##[group]Run {0}", "{0}", "shell: /bin/bash -e {{0}}", "##[endgroup]"), "travis": ("travis_time:start:1a2b3c4d\r\x1b[0K$ {0}",), "gitlab": ("$ {0}",)}
+STARTS = {
+    "gha": ("##[group]Run {0}", "{0}", "shell: /bin/bash -e {{0}}", "##[endgroup]"),
+    "travis": ("travis_time:start:1a2b3c4d\r\x1b[0K$ {0}",),
+    "gitlab": ("$ {0}",),
+}
 
 
 def embed(report: Report) -> tuple[bytes, set[int]]:
