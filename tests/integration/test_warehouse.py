@@ -520,7 +520,9 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
         "most": 1,
     }
     words = set(re.findall(r"\$(\w+)", re.sub(r"--.*", "", script)))
-    assert warehouse.query_named(topic, name, {word: values.get(word, "x") for word in words}).rows == []
+    found = warehouse.query_named(topic, name, {word: values.get(word, "x") for word in words})
+    # A sum without GROUP BY is a row of zeros.
+    assert [row for row in found.rows if any(row)] == []
 
 
 def test_views_say_what_they_should(warehouse: Warehouse) -> None:
