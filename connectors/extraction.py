@@ -6,16 +6,19 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from bifrost_flow.evidence.baseline import Baseline, Comparison
-from bifrost_flow.evidence.filtering import EventFilter, blank_dropped_lines
+from bifrost_flow.evidence.baseline import Baseline
 from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files, split_lines
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence, LogFile
-from connectors.extraction_pool import ExtractionPool
+from connectors.extraction_pool import ExtractionPlan, ExtractionPool
 from connectors.sources import BLOCK_BYTES, MAX_LINE_BYTES, ReadFacts, Source, read_blocks
+
+if TYPE_CHECKING:
+    from bifrost_flow.evidence.filtering import EventFilter
 
 # Files up to this size share their frames; a batch holds about this much at once.
 SMALL_BYTES = 1 << 20
@@ -27,7 +30,6 @@ EVENT_BYTES = 4 << 20
 POOL_BATCHES = 4
 # Each takes some 200 MB, whatever a container may allow.
 MAX_PROCESSES = 4
-_ALONE = Comparison()
 
 
 def extract_evidence(
@@ -38,7 +40,8 @@ def extract_evidence(
     bytes_done: Callable[[int], None] | None = None,
     baselines: Mapping[str, Baseline] | None = None,
     learn: bool = False,
-    wanted: EventFilter | None = None,
+    wanted: "EventFilter | None" = None,
+    hashed: bool = True,
 ) -> Generator[FileEvidence, None, None]:
     """Yield the evidence of each source, in order; one that can't be read gives a row with its status and
     no chunks.
@@ -46,17 +49,20 @@ def extract_evidence(
     `bytes_done` is called with the number of bytes of text read since the last call. `baselines` holds, by
     path, what passing runs of a source's job say; with `learn`, what the jobs say that passed comes along.
     With `wanted`, only lines of events that it keeps count, and nothing is learnt from what is left; line
-    numbers stay those of the file.
+    numbers stay those of the file. Unless `hashed`, files come without their SHA-256, which takes a tenth of
+    the time.
     """
-    compared = Comparison(baselines or {}, learn and wanted is None, wanted)
+    plan = ExtractionPlan(
+        budget_tokens, max_line_bytes, baselines or {}, learn and wanted is None, wanted, hashed
+    )
     batches = split_batches(sources)
     processes = min(_count_cpus(), MAX_PROCESSES)
     if processes > 1 and sum(len(batch) > 1 for batch in batches) >= POOL_BATCHES:
-        with ExtractionPool(processes, budget_tokens, max_line_bytes) as pool:
-            yield from _extract_pooled(batches, pool, budget_tokens, max_line_bytes, bytes_done, compared)
+        with ExtractionPool(processes, plan) as pool:
+            yield from _extract_pooled(batches, pool, plan, bytes_done)
         return
     for batch in batches:
-        yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done, compared)
+        yield from extract_batch(batch, plan, bytes_done)
 
 
 def _count_cpus() -> int:
@@ -78,43 +84,37 @@ def split_batches(sources: Sequence[Source]) -> list[list[Source]]:
 
 
 def extract_batch(
-    batch: list[Source],
-    budget_tokens: int,
-    max_line_bytes: int,
-    bytes_done: Callable[[int], None] | None = None,
-    compared: Comparison = _ALONE,
+    batch: list[Source], plan: ExtractionPlan, bytes_done: Callable[[int], None] | None = None
 ) -> Iterator[FileEvidence]:
     """Yield the evidence of one of `split_batches`' batches."""
     if batch[0].size > SMALL_BYTES:
-        yield _extract_one(batch[0], budget_tokens, max_line_bytes, bytes_done, compared)
+        yield _extract_one(batch[0], plan, bytes_done)
     else:
-        yield from _extract_small(batch, budget_tokens, max_line_bytes, bytes_done, compared)
+        yield from _extract_small(batch, plan, bytes_done)
 
 
 def _extract_pooled(
     batches: list[list[Source]],
     pool: ExtractionPool,
-    budget_tokens: int,
-    max_line_bytes: int,
+    plan: ExtractionPlan,
     bytes_done: Callable[[int], None] | None,
-    compared: Comparison,
 ) -> Iterator[FileEvidence]:
     """Yield what `extract_batch` would, small files read by other processes meanwhile."""
 
     def submit(batch: list[Source]) -> Future[list[FileEvidence] | None]:
-        return pool.submit(batch, compared.narrow(source.path for source in batch))
+        return pool.submit(batch)
 
     ahead = iter([batch for batch in batches if batch[0].size <= SMALL_BYTES])
     waiting = deque(submit(batch) for batch in islice(ahead, 2 * pool.processes))
     for batch in batches:
         if batch[0].size > SMALL_BYTES:
-            yield from extract_batch(batch, budget_tokens, max_line_bytes, bytes_done, compared)
+            yield from extract_batch(batch, plan, bytes_done)
             continue
         done = waiting.popleft().result()
         if (following := next(ahead, None)) is not None:
             waiting.append(submit(following))
         # A process that was lost (out of memory, say) leaves its batch to us.
-        for evidence in done or extract_batch(batch, budget_tokens, max_line_bytes, compared=compared):
+        for evidence in done or extract_batch(batch, plan):
             if bytes_done is not None:
                 bytes_done(evidence.file.bytes)
             yield evidence
@@ -122,63 +122,57 @@ def _extract_pooled(
 
 def _extract_one(
     source: Source,
-    budget_tokens: int,
-    max_line_bytes: int,
+    plan: ExtractionPlan,
     bytes_done: Callable[[int], None] | None,
-    compared: Comparison,
 ) -> FileEvidence:
-    facts = ReadFacts()
-    blocks = _count(_read(source, facts, max_line_bytes, compared.wanted), bytes_done)
-    baseline = compared.baselines.get(source.path)
+    facts = ReadFacts(hashed=plan.hashed)
+    blocks = _count(_read(source, facts, plan), bytes_done)
+    baseline = plan.baselines.get(source.path)
     said, chunks = scan_file(
         blocks,
         source.path,
-        budget_tokens=budget_tokens,
-        max_line_bytes=max_line_bytes,
+        budget_tokens=plan.budget_tokens,
+        max_line_bytes=plan.max_line_bytes,
         baseline=baseline,
-        learn=compared.learn,
+        learn=plan.learn,
     )
     return FileEvidence(describe_file(source, facts, said), tuple(chunks), baseline is not None, said.learnt)
 
 
 def _extract_small(
     sources: list[Source],
-    budget_tokens: int,
-    max_line_bytes: int,
+    plan: ExtractionPlan,
     bytes_done: Callable[[int], None] | None,
-    compared: Comparison,
 ) -> Iterator[FileEvidence]:
     read: list[tuple[Source, ReadFacts, bytes]] = []
     for source in sources:
-        facts = ReadFacts()
-        blocks = list(islice(_read(source, facts, max_line_bytes, compared.wanted), 2))
+        facts = ReadFacts(hashed=plan.hashed)
+        blocks = list(islice(_read(source, facts, plan), 2))
         if len(blocks) > 1:
             # Small on disk and large unpacked: it is read again, block by block.
-            yield from _flush(read, budget_tokens, max_line_bytes, bytes_done, compared)
+            yield from _flush(read, plan, bytes_done)
             read = []
-            yield _extract_one(source, budget_tokens, max_line_bytes, bytes_done, compared)
+            yield _extract_one(source, plan, bytes_done)
         else:
             read.append((source, facts, blocks[0] if blocks else b""))
-    yield from _flush(read, budget_tokens, max_line_bytes, bytes_done, compared)
+    yield from _flush(read, plan, bytes_done)
 
 
 def _flush(
     read: list[tuple[Source, ReadFacts, bytes]],
-    budget_tokens: int,
-    max_line_bytes: int,
+    plan: ExtractionPlan,
     bytes_done: Callable[[int], None] | None,
-    compared: Comparison,
 ) -> Iterator[FileEvidence]:
     if not read:
         return
     texts = [(source.path, text) for source, _, text in read]
-    baselines = [compared.baselines.get(path) for path, _ in texts]
+    baselines = [plan.baselines.get(path) for path, _ in texts]
     scanned = scan_small_files(
         texts,
-        budget_tokens=budget_tokens,
-        max_line_bytes=max_line_bytes,
+        budget_tokens=plan.budget_tokens,
+        max_line_bytes=plan.max_line_bytes,
         baselines=baselines,
-        learn=compared.learn,
+        learn=plan.learn,
     )
     for (source, facts, text), baseline, (said, chunks) in zip(read, baselines, scanned, strict=True):
         if bytes_done is not None:
@@ -208,14 +202,14 @@ def read_line_blocks(
         facts.encoding = f"{facts.encoding} (invalid bytes replaced)"
 
 
-def _read(
-    source: Source, facts: ReadFacts, max_line_bytes: int, wanted: EventFilter | None
-) -> Iterator[bytes]:
-    """Yield the text of a source; the lines of events that are not `wanted` are empty."""
-    if wanted is None:
-        return read_blocks(source, facts, max_line_bytes=max_line_bytes)
-    lines = read_line_blocks(source, facts, max_line_bytes=max_line_bytes, block_bytes=BLOCK_BYTES)
-    return blank_dropped_lines(lines, wanted)
+def _read(source: Source, facts: ReadFacts, plan: ExtractionPlan) -> Iterator[bytes]:
+    """Yield the text of a source; the lines of events that are not wanted are empty."""
+    if plan.wanted is None:
+        return read_blocks(source, facts, max_line_bytes=plan.max_line_bytes)
+    from bifrost_flow.evidence.filtering import blank_dropped_lines
+
+    lines = read_line_blocks(source, facts, max_line_bytes=plan.max_line_bytes, block_bytes=BLOCK_BYTES)
+    return blank_dropped_lines(lines, plan.wanted)
 
 
 def _count(blocks: Iterator[bytes], bytes_done: Callable[[int], None] | None) -> Iterator[bytes]:

@@ -9,26 +9,47 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from bifrost_flow.evidence.baseline import Comparison
+from bifrost_flow.evidence.baseline import Baseline
 from bifrost_flow.language import current_language, set_language
 from bifrost_flow.records import FileEvidence
-from connectors.sources import Source
+from connectors.sources import MAX_LINE_BYTES, Source
 
-_ALONE = Comparison()
+if TYPE_CHECKING:
+    from bifrost_flow.evidence.filtering import EventFilter
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionPlan:
+    """How sources are read and judged."""
+
+    budget_tokens: int
+    max_line_bytes: int = MAX_LINE_BYTES
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)  # by path: what passing runs say
+    learn: bool = False  # what the jobs say that passed comes along
+    wanted: "EventFilter | None" = None  # whose lines alone count
+    hashed: bool = True  # files come with their SHA-256
+
+    def narrow(self, sources: Iterable[Source]) -> "ExtractionPlan":
+        """Return what concerns `sources` alone."""
+        paths = [source.path for source in sources]
+        return replace(
+            self, baselines={path: self.baselines[path] for path in paths if path in self.baselines}
+        )
 
 
 class ExtractionPool:
     """Some processes, started when they are first needed; leaving the context ends them."""
 
-    def __init__(self, processes: int, budget_tokens: int, max_line_bytes: int) -> None:
+    def __init__(self, processes: int, plan: ExtractionPlan) -> None:
         self.processes = processes
-        self._options = (budget_tokens, max_line_bytes)
+        self._plan = plan
         self._threads = ThreadPoolExecutor(processes)
         self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
         self._started: list[subprocess.Popen[bytes]] = []
@@ -45,16 +66,14 @@ class ExtractionPool:
         for process in self._started:
             process.communicate()
 
-    def submit(
-        self, batch: Sequence[Source], compared: Comparison = _ALONE
-    ) -> "Future[list[FileEvidence] | None]":
+    def submit(self, batch: Sequence[Source]) -> "Future[list[FileEvidence] | None]":
         """Return what will be the evidence of `batch`, small files all; None if its process was lost."""
-        return self._threads.submit(self._exchange, batch, compared)
+        return self._threads.submit(self._exchange, batch)
 
-    def _exchange(self, batch: Sequence[Source], compared: Comparison) -> list[FileEvidence] | None:
+    def _exchange(self, batch: Sequence[Source]) -> list[FileEvidence] | None:
         process = self._idle.get() or self._start()
         try:
-            answer = _ask(process, (current_language(), batch, *self._options, compared))
+            answer = _ask(process, (current_language(), batch, self._plan.narrow(batch)))
         except (OSError, EOFError, pickle.UnpicklingError):
             process.kill()
             self._idle.put(None)
@@ -92,9 +111,9 @@ def serve() -> None:
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
     with suppress(EOFError):
         while True:
-            language, batch, budget_tokens, max_line_bytes, compared = pickle.load(sys.stdin.buffer)
+            language, batch, plan = pickle.load(sys.stdin.buffer)
             set_language(language)
-            found = list(extract_batch(batch, budget_tokens, max_line_bytes, compared=compared))
+            found = list(extract_batch(batch, plan))
             pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
 

@@ -74,6 +74,7 @@ class ReadFacts:
     format: str = "plain"
     status: str = "read"
     error: str | None = None
+    hashed: bool = True  # asked for by who reads
 
 
 def is_binary(head: bytes) -> bool:
@@ -108,31 +109,33 @@ def guess_utf16(head: bytes) -> str | None:
 class _HashingReader:
     """A file opened for reading whose bytes are hashed and counted as they pass; it ends at `limit` bytes."""
 
-    def __init__(self, stream: BinaryIO, limit: int | None = None) -> None:
+    def __init__(self, stream: BinaryIO, limit: int | None = None, *, hashed: bool = True) -> None:
         self._stream = stream
         self._limit = limit
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if hashed else None
         self.count = 0
         self.crc = 0  # of what `read1` handed over
 
     def read(self, size: int = -1) -> bytes:
         block = self._stream.read(self._cap(size))
-        self._hash.update(block)
-        self.count += len(block)
+        self._note(block)
         return block
 
     def read1(self, size: int = -1) -> bytes:
         block = cast("io.BufferedReader", self._stream).read1(self._cap(size))
-        self._hash.update(block)
-        self.count += len(block)
+        self._note(block)
         self.crc = zlib.crc32(block, self.crc)
         return block
 
     def readline(self, size: int = -1) -> bytes:
         line = self._stream.readline(self._cap(size))
-        self._hash.update(line)
-        self.count += len(line)
+        self._note(line)
         return line
+
+    def _note(self, read: bytes) -> None:
+        if self._hash is not None:
+            self._hash.update(read)
+        self.count += len(read)
 
     def _cap(self, size: int) -> int:
         if self._limit is None:
@@ -150,10 +153,11 @@ class _HashingReader:
     def closed(self) -> bool:
         return self._stream.closed
 
-    def finish(self) -> str:
+    def finish(self) -> str | None:
+        """Read to the end, and return the hash of everything that was read."""
         while self.read(1 << 20):
             pass
-        return self._hash.hexdigest()
+        return None if self._hash is None else self._hash.hexdigest()
 
 
 MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
@@ -202,9 +206,8 @@ def read_blocks(
         head = raw.peek(SNIFF_BYTES)[:SNIFF_BYTES]
         # A log that is written to faster than it is read would never end: what was there at first is read.
         status = os.fstat(raw.fileno())
-        hashing = _HashingReader(
-            cast("BinaryIO", raw), status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
-        )
+        limit = status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
+        hashing = _HashingReader(cast("BinaryIO", raw), limit, hashed=facts.hashed)
         facts.format = next((name for magic, name in MAGIC if head.startswith(magic)), "plain")
         stream = cast("IO[bytes]", hashing)
         if facts.format != "plain":
@@ -235,7 +238,7 @@ def _read_member(
         facts.status, facts.error = "unreadable", _describe_failure(source, error)
         return
     with raw:
-        hashing = _HashingReader(cast("BinaryIO", raw))
+        hashing = _HashingReader(cast("BinaryIO", raw), hashed=facts.hashed)
         packing = next((name for magic, name in MAGIC if head.startswith(magic)), "plain")
         stream = cast("IO[bytes]", hashing)
         if packing != "plain":

@@ -124,6 +124,7 @@ def extract(
                 budget_tokens=budget_tokens,
                 baselines=baselines,
                 wanted=wanted,
+                hashed=False,
                 bytes_done=reading.advance,
             )
             for evidence in found:

@@ -6,15 +6,14 @@ from run to run: they are made of masked text by an algorithm that does not chan
 the masks.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 
 import polars as pl
 
 from bifrost_flow.evidence.clean import clean_lines
-from bifrost_flow.evidence.filtering import EventFilter
 
 VERSION = "b1"
 MAX_TEMPLATES = 200_000  # of a job
@@ -65,21 +64,6 @@ class KnownGood:
     files: int
     lines: int
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What the files of a run are compared with, by path, whether to learn from those that passed, and which
-    of their events count."""
-
-    baselines: Mapping[str, Baseline] = field(default_factory=dict)
-    learn: bool = False
-    wanted: EventFilter | None = None
-
-    def narrow(self, paths: Iterable[str]) -> "Comparison":
-        """Return what concerns `paths` alone."""
-        found = {path: self.baselines[path] for path in paths if path in self.baselines}
-        return Comparison(found, self.learn, self.wanted)
 
 
 def build_baseline(templates: Iterable[pl.Series], *, whole: bool) -> Baseline:
