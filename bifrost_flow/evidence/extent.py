@@ -9,6 +9,7 @@ from dataclasses import dataclass
 MAX_EVENT_LINES = 60
 MAX_SECTION_LINES = 120
 LOOK_BACK = 8
+LISTED_LINES = 16
 
 HEADER = re.compile(
     r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+"
@@ -70,7 +71,23 @@ def find_extent(page: Page, at: int, kind: str, stop: Callable[[int], bool]) -> 
         return _start_of(page, at, line), _end_of_section(page, at)
     if kind == "header":
         return at, _end_of_list(page, at)
-    return _start_of(page, at, line), _end_of_event(page, at, line, stop)
+    first, last = _start_of(page, at, line), _end_of_event(page, at, line, stop)
+    heading = page.get(first) or ""
+    if first < at and 0 < indent_of(heading) < indent_of(line) and starts_report(heading):
+        last = max(last, _end_of_indented(page, first, at))
+    return first, last
+
+
+def _end_of_indented(page: Page, heading: int, at: int) -> int:
+    """A heading that is set in: its report goes on as long as lines are set in further."""
+    last = at
+    for j in range(at + 1, at + LISTED_LINES):
+        line = page.get(j)
+        if line is None or (line.strip() and indent_of(line) <= indent_of(page.get(heading) or "")):
+            break
+        if line.strip():
+            last = j
+    return last
 
 
 def _end_of_list(page: Page, at: int) -> int:

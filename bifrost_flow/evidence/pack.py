@@ -19,7 +19,8 @@ SPEAKS = 30.0  # below this, a line is not shown for its own sake
 PARAGRAPH_LINES = 16
 TAIL_REACH = 150
 SPOKEN = 64.0
-# What the end of a step weighs in which nothing speaks: more than what other steps say, if its start is known.
+# What the end of a step weighs in which nothing speaks: more than what other steps say, if its start is
+# known.
 SILENT_STEP, SILENT_END = 78.0, 58.0
 SILENT_SHARE = 0.3
 NEAR = 3
@@ -233,7 +234,7 @@ def _paragraph(piece: Piece, page: Page) -> list[int]:
 
 
 def _by_nearness(piece: Piece, page: Page) -> list[int]:
-    """Return the piece's lines: the anchor, what follows it, what leads to it, then frames that say little."""
+    """Return the piece's lines: the anchor, what follows, what leads to it, then frames that say little."""
     after = list(range(piece.anchor, piece.last + 1))
     before = list(range(piece.anchor - 1, piece.first - 1, -1))
     lines = after + before if len(after) < 30 else after[:30] + before + after[30:]

@@ -1,4 +1,4 @@
-"""Reports of many tools, each in a long log of a job that otherwise goes well: what a person would mark is kept, and comes first."""
+"""Reports of many tools, each in a long log of a job that otherwise goes well."""
 
 import re
 from pathlib import Path
