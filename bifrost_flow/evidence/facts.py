@@ -45,7 +45,7 @@ class Sketch:
 
 def tell_facts(sketches: Sequence[Sketch]) -> list[Facts]:
     """Return the facts of each file, patterns matched over the lines of all of them in one go."""
-    ends = ["\n".join((*sketch.raw_head, *sketch.raw_tail)) for sketch in sketches]
+    ends = ["\n".join(_ends_of(sketch)) for sketch in sketches]
     systems = formats.detect_systems(pl.Series(ends, dtype=pl.String))
     heads = pl.Series(["\n".join(sketch.head) for sketch in sketches], dtype=pl.String)
     jobs = formats.detect_jobs(heads)
@@ -58,6 +58,12 @@ def tell_facts(sketches: Sequence[Sketch]) -> list[Facts]:
         facts.append(_tell(sketch, system, job, telling[start:end]))
         start = end
     return facts
+
+
+def _ends_of(sketch: Sketch) -> list[str]:
+    """Return the first and last lines as they are, each once."""
+    doubled = max(0, len(sketch.raw_head) + len(sketch.raw_tail) - sketch.length)
+    return sketch.raw_head + sketch.raw_tail[doubled:]
 
 
 def _tell(sketch: Sketch, system: str | None, job: str | None, telling: list[bool]) -> Facts:

@@ -223,3 +223,9 @@ def test_any_object_is_survived(value: object) -> None:
 def test_a_line_of_one_word_is_read_in_time(word: str) -> None:
     """A line as long as lines may be, without a blank, costs no more than others: nothing here is quadratic."""
     scan([word * (60_000 // len(word)) + " error"] * 3)
+
+
+def test_a_minus_behind_githubs_time_is_the_lines_own() -> None:
+    """One blank ends the prefix of GitHub's and Azure's lines; other systems part time and text by a dash."""
+    assert clean_line("2026-07-16T20:34:28.4511418Z - removed") == "- removed"
+    assert clean_line("2026-07-16 20:34:28 - removed") == "removed"
