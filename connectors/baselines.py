@@ -14,9 +14,10 @@ from bifrost_flow.evidence.baseline import (
     build_baseline,
     hash_lines,
 )
+from bifrost_flow.evidence.blocks import split_lines
 from bifrost_flow.evidence.clean import clean_line
 from bifrost_flow.evidence.formats import detect_jobs, read_job
-from bifrost_flow.evidence.scan import JOB_LINES, split_lines
+from bifrost_flow.evidence.scan import JOB_LINES
 from bifrost_flow.jobkey import name_job
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence

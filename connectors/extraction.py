@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from bifrost_flow.evidence.baseline import Baseline
-from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files, split_lines
+from bifrost_flow.evidence.blocks import split_lines
+from bifrost_flow.evidence.facts import Facts
+from bifrost_flow.evidence.scan import scan_file, scan_small_files
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence, LogFile
 from connectors.extraction_pool import ExtractionPlan, ExtractionPool

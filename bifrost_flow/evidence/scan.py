@@ -2,10 +2,8 @@
 not the file."""
 
 from bisect import bisect_left
-from codecs import utf_8_decode
-from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
 from operator import itemgetter
@@ -15,6 +13,7 @@ import polars as pl
 from bifrost_flow.evidence import pack, score, select
 from bifrost_flow.evidence.anchors import SHAPES
 from bifrost_flow.evidence.baseline import Baseline, Learner, Novelty, build_baseline, hash_lines
+from bifrost_flow.evidence.blocks import Prepared, is_utf8, prepare_ahead, split_lines
 from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks
 from bifrost_flow.evidence.clean import clean_line, clean_lines
 from bifrost_flow.evidence.facts import Facts, Sketch, tell_facts
@@ -25,8 +24,6 @@ KEEP_ANCHORS = 400  # of a block, and of a file when pruned
 LIKE_KEPT = 40  # anchors of one template in a block
 KEEP_FAILS = 200
 HEAD_LINES, TAIL_LINES, JOB_LINES = 300, 120, 60
-WORKERS = 2
-MEND_BYTES = 1 << 18
 FINAL_ANCHORS = 300  # those that reports are looked for around
 
 WEIGHTS = {"none": 0.0, "echo": score.ECHO_WEIGHT, **{shape.name: shape.weight for shape in SHAPES}}
@@ -55,92 +52,6 @@ class _State:
     floor: float = 0.0  # what a line must weigh to come among the anchors that are kept
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    lines: pl.Series
-    found: pl.DataFrame
-    valid: bool  # UTF-8
-
-
-def mend_utf8(block: bytes) -> bytes:
-    """Replace invalid bytes; only the pieces that hold some are copied."""
-    view = memoryview(block)
-    pieces: list[bytes | memoryview] = []
-    start = done = 0
-    while start < len(block):
-        # Never cut inside a character.
-        end = (block.find(b"\n", start + MEND_BYTES) + 1) or len(block)
-        try:
-            utf_8_decode(view[start:end], "strict", True)
-        except UnicodeDecodeError:
-            pieces += (view[done:start], block[start:end].decode("utf-8", "replace").encode())
-            done = end
-        start = end
-    return b"".join((*pieces, view[done:])) if pieces else block
-
-
-def is_utf8(block: bytes) -> bool:
-    """Tell whether all of a block is valid UTF-8."""
-    try:
-        block.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def split_lines(block: bytes, max_line_bytes: int, *, trusted: bool = True) -> tuple[pl.Series, bool]:
-    """Return the lines of a block, each cut at `max_line_bytes`, and whether all was valid UTF-8.
-
-    A block that isn't `trusted` is mended before it is tried.
-    """
-    valid = True
-    if not trusted:
-        mended = mend_utf8(block)
-        valid, block = mended is block, mended
-    try:
-        lines = pl.scan_lines(block).collect()["line"]
-    except pl.exceptions.ComputeError:
-        valid = False
-        lines = pl.scan_lines(mend_utf8(block)).collect()["line"]
-    longest = lines.str.len_bytes().max()
-    if isinstance(longest, int) and longest > max_line_bytes:
-        lines = lines.str.head(max_line_bytes)
-    return lines, valid
-
-
-class _Preparer:
-    """Prepares blocks; a file with invalid bytes in one block most likely has some in the next."""
-
-    def __init__(self, max_line_bytes: int) -> None:
-        self._max_line_bytes = max_line_bytes
-        self._trusted = True
-
-    def __call__(self, block: bytes) -> _Prepared:
-        lines, valid = split_lines(block, self._max_line_bytes, trusted=self._trusted)
-        self._trusted = self._trusted and valid
-        return _Prepared(lines, score.find_candidates(lines), valid)
-
-
-def _prepare_ahead(blocks: Iterable[bytes], max_line_bytes: int) -> Iterator[_Prepared]:
-    """Prepare blocks on threads while earlier ones are judged; at most `WORKERS` + 1 are held at once."""
-    blocks = iter(blocks)
-    prepare = _Preparer(max_line_bytes)
-    first, second = next(blocks, None), next(blocks, None)
-    if first is None:
-        return
-    if second is None:
-        yield prepare(first)
-        return
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting = deque(pool.submit(prepare, block) for block in (first, second))
-        del first, second
-        for block in blocks:
-            waiting.append(pool.submit(prepare, block))
-            yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def scan_file(
     blocks: Iterable[bytes],
     path: str,
@@ -156,7 +67,7 @@ def scan_file(
     """
     state = _start(baseline)
     state.learner = Learner() if learn else None
-    for block in _prepare_ahead(blocks, max_line_bytes):
+    for block in prepare_ahead(blocks, max_line_bytes):
         _judge(block, state)
     facts, chunks = _finish([_choose(state, _page_of(state), path, budget_tokens)])[0]
     if state.learner is not None and facts.outcome == "passed":
@@ -242,7 +153,7 @@ def _fill(
     state.spread = {template: (count, 1) for template, count in counts.items()}
 
 
-def _judge(block: _Prepared, state: _State) -> None:
+def _judge(block: Prepared, state: _State) -> None:
     """Find the anchors in a block and keep the text around them."""
     lines, seen = block.lines, state.length
     found = state.templates.judge(block.found).join(_WEIGHT_OF, on="kind", how="left", maintain_order="left")

@@ -17,7 +17,8 @@ from bifrost_flow.evidence.baseline import (
     hash_lines,
     hash_texts,
 )
-from bifrost_flow.evidence.scan import Facts, scan_file, scan_small_files
+from bifrost_flow.evidence.facts import Facts
+from bifrost_flow.evidence.scan import scan_file, scan_small_files
 from bifrost_flow.records import Chunk
 
 FILLER = [f"[2026-05-01T02:00:{n % 60:02}.123Z] compiling unit {n} of 300" for n in range(300)]

@@ -4,8 +4,9 @@
 
 import pytest
 
+from bifrost_flow.evidence.facts import Facts
 from bifrost_flow.evidence.formats import are_dated, parse_time
-from bifrost_flow.evidence.scan import Facts, scan_file
+from bifrost_flow.evidence.scan import scan_file
 
 T = "2024-01-05T10:00:00"
 # System, job, first time, text.
