@@ -63,7 +63,7 @@ def look_up(
     cached = warehouse.find_candidates(questions[0].identity, wanted)
     answered, misses = [], []
     for question, keys in zip(questions, wanted, strict=True):
-        found = read_first(question, cached.pop(keys, ()))
+        found = read_first(question, cached.get(keys, ()))
         if found is None:
             misses.append(question)
         else:

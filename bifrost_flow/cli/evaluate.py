@@ -83,7 +83,7 @@ def _run_evaluation(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any
     """Run the flow here and return its result."""
     from bifrost_flow.cli.output import apply_output_settings
     from bifrost_flow.cli.progress import show_progress
-    from bifrost_flow.cli.run import call_flow
+    from bifrost_flow.cli.run import call_flow, check_prompt
     from bifrost_flow.cli.session import PrefectSession
     from bifrost_flow.progress import watch
     from bifrost_flow.settings import load_settings
@@ -94,6 +94,7 @@ def _run_evaluation(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any
     settings = load_settings({name: parameters[name] for name in named})
     apply_output_settings(settings)
     check_labelled_folder(parameters["folder"])
+    check_prompt(parameters["prompt"], settings)
     listener, shown = show_progress(quiet=quiet)
     with PrefectSession() as session:
         if settings.mlflow.enabled:

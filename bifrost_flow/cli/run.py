@@ -137,22 +137,16 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
     return EXIT_CODES[summary["status"]] or (EXIT_PARTIAL if summary["errors"] else EXIT_FINE)
 
 
-def _check_parameters(
-    parameters: dict[str, Any], settings: "Settings", *, fail_on: str | None, as_json: bool
-) -> None:
-    """Refuse at once what the flow would refuse after its server has started.
+def check_prompt(name: str, settings: "Settings") -> None:
+    """Check that there may be such a prompt: one that is packaged, or where a registry holds others, any.
 
     Raises:
-        SettingsError: a value is not allowed.
+        SettingsError: there can't be.
     """
     from bifrost_flow.prompts import load_prompt, parse_reference
-    from bifrost_flow.render import pick_formats
     from connectors.tracking import open_tracker
 
-    if fail_on:
-        check_gate(fail_on)
-    read_filter(parameters)
-    reference = parse_reference(parameters["prompt"])
+    reference = parse_reference(name)
     registry = open_tracker(
         settings.warehouse,
         tracking_uri=settings.mlflow.tracking_uri,
@@ -161,6 +155,22 @@ def _check_parameters(
     )
     if not reference.is_exact and not registry.may_hold_prompts():
         load_prompt(reference.name)
+
+
+def _check_parameters(
+    parameters: dict[str, Any], settings: "Settings", *, fail_on: str | None, as_json: bool
+) -> None:
+    """Refuse at once what the flow would refuse after its server has started.
+
+    Raises:
+        SettingsError: a value is not allowed.
+    """
+    from bifrost_flow.render import pick_formats
+
+    if fail_on:
+        check_gate(fail_on)
+    read_filter(parameters)
+    check_prompt(parameters["prompt"], settings)
     out = settings.output.out if parameters["out"] is None else parameters["out"]
     pick_formats(parameters["formats"], out=out, configured=settings.output.format)
     if as_json and out == "-":

@@ -54,7 +54,7 @@ _TIMES = (
 _ALL = f"{_BEFORE}{_CARRIER}?{_TIMES}?{_CARRIER}?"
 PREFIX = _ALL.replace("(?P<tag>", "(?:")
 # How what `strip_inner` takes off begins.
-_INNER = rf"^(?:\{{|#[#0-9]|\[[a-z]|{_CARRIER})"
+_INNER = rf"^(?:\{{|#[#0-9]|\[[a-z][a-z:-]{{2,20}} 20|{_CARRIER})"
 # What `gh run view --log` prints: job, step and time, separated by tabs.
 TABBED = rf"^[^\t]+\t[^\t]+\t\x{{feff}}?{_ISO} ?"
 
