@@ -1,6 +1,5 @@
 """`run`: the main job, from logs to findings, tables and a report."""
 
-import json
 import os
 import signal
 import sys
@@ -173,8 +172,9 @@ def _check_parameters(
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False)
-    sys.stdout.write("\n")
+    from bifrost_flow.cli.grid import write_json
+
+    write_json(value)
 
 
 def _call_audit(wait_for_server: Callable[[], None], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -261,8 +261,8 @@ def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bo
         for path in summary["exports"]:
             console.print(t("run.report", path=path))
         console.print(t("run.tables", path=summary["warehouse"]))
-        console.print(t("run.mlflow", detail=summary["mlflow"]))
-        console.print(t("run.slack", detail=summary["slack"]))
+        console.print(t("run.mlflow", detail=put_on_one_line(summary["mlflow"])))
+        console.print(t("run.slack", detail=put_on_one_line(summary["slack"])))
         console.print()
         console.print(t("run.next"))
         for command in _suggest_commands(summary, report):

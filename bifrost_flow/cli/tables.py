@@ -177,7 +177,7 @@ def _show_run(store: "Warehouse", run_id: str, output: Detail) -> None:
 
 
 def _show_finding(store: "Warehouse", fingerprint: str, project: str | None, output: Detail) -> None:
-    from bifrost_flow.cli.grid import print_table, write_json
+    from bifrost_flow.cli.grid import format_cell, print_table, write_json
     from bifrost_flow.render.facts import format_count, format_time, label
 
     parameters = {"fingerprint": fingerprint, "project": project}
@@ -193,7 +193,7 @@ def _show_finding(store: "Warehouse", fingerprint: str, project: str | None, out
         [
             run["run_id"][:SHORT_ID],
             format_time(run["started_at"]),
-            run["project"],
+            format_cell(run["project"]),
             label("status", run["status"], lang),
             format_count(run["occurrences"]),
             format_count(run["files"]),

@@ -66,6 +66,11 @@ def escape_paragraphs(text: str) -> str:
     return "\n\n".join(paragraph.replace("\n", "\\\n") for paragraph in paragraphs)
 
 
+def cut_markdown(text: str, limit: int) -> str:
+    """Return the whole lines of `text` that `limit` characters hold; a line cut open could come to life."""
+    return text if len(text) <= limit else text[: text.rfind("\n", 0, limit) + 1]
+
+
 def fence(text: str) -> str:
     """Return `text` as a fenced block that nothing in it can close."""
     ticks = "`" * max(3, 1 + max((len(run) for run in _BACKTICKS.findall(text)), default=0))

@@ -32,6 +32,9 @@ class PlainAnswer:
     def end(self, finding: Finding) -> str:
         """Return the rest: what no draft had, and the facts that only a checked answer has."""
         texts = [(name, getattr(finding, name).strip()) for name in TEXT_FIELDS]
+        for name, text in texts:
+            if not _goes_on(self._written.get(name, ""), make_visible(text)):
+                del self._written[name]  # what was shown is not what it came to: the reader gets it whole
         missing = self._show_texts([(name, text) for name, text in texts if text])
         evidence = self._show_evidence(finding.evidence)
         return f"{missing}{evidence}\n\n{self._show_facts(finding)}\n"
@@ -87,3 +90,8 @@ class PlainAnswer:
         if not finding.grounded:
             lines.append(t("render.not_grounded", lang=lang))
         return "\n".join(lines)
+
+
+def _goes_on(before: str, text: str) -> bool:
+    """Tell whether `text` begins as `before` does, however their lines are broken."""
+    return " ".join(text.split()).startswith(" ".join(before.split()))

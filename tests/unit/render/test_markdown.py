@@ -14,7 +14,7 @@ from bifrost_flow.records import Report
 from bifrost_flow.render import render_report
 from bifrost_flow.render.defuse import make_visible, put_on_one_line
 from bifrost_flow.render.facts import order_findings
-from bifrost_flow.render.markdown import code, escape_inline, escape_paragraphs, fence
+from bifrost_flow.render.markdown import code, cut_markdown, escape_inline, escape_paragraphs, fence
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
@@ -206,3 +206,14 @@ def test_paragraphs_keep_their_lines(text: str) -> None:
     assert {token.type for token in tokens} == {"paragraph_open", "inline", "paragraph_close"}
     lines = "\n".join(read_text(token) for token in tokens if token.type == "inline").split("\n")
     assert lines == [line.strip() for line in text.split("\n") if line.strip()]
+
+
+@given(st.text("`![](x)|\n", max_size=40), st.integers(0, 200))
+def test_a_cut_opens_nothing(text: str, limit: int) -> None:
+    """A report that is cut ends with a whole line, so that no code span is cut open."""
+    report = f"# x\n\n{code(text + 'y')} and {code('![](z)')}\n\n{fence(text)}\n"
+    cut = cut_markdown(report, limit)
+    assert report.startswith(cut)
+    assert len(cut) <= max(limit, 0) and (not cut or cut.endswith("\n"))
+    assert "image" not in count_types(PARSER.parse(cut))
+    assert cut_markdown(report, len(report)) == report
