@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bifrost_flow.records import Chunk
 
-# Chat templates' control tokens (ChatML, Llama, Mistral, Gemma, GLM, EXAONE, DeepSeek, …). Servers turn them into real
+# Control tokens of chat templates (ChatML, Llama, Mistral, Gemma, GLM, EXAONE). Servers turn them into real
 # turns even inside a message, so a log that holds one could speak as the user or the system; a space takes
 # their power. Plain replacements: they take a tenth of a regular expression's time.
 _ANGLED = (

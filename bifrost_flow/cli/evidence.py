@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
-from bifrost_flow.cli.grid import escape_unprintable
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import set_language, t
 from bifrost_flow.records import Chunk, Problem
-from bifrost_flow.render.defuse import make_visible, put_on_one_line
+from bifrost_flow.render.defuse import escape_unprintable, make_visible, put_on_one_line
 
 if TYPE_CHECKING:
     import polars as pl

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, TextIO
 
-from bifrost_flow.render.defuse import make_visible, put_on_one_line
+from bifrost_flow.render.defuse import escape_unprintable, make_visible, put_on_one_line
 
 FORMATS = ("table", "json", "csv")
 
@@ -173,19 +173,3 @@ def _format_time(value: datetime) -> str:
     if value.tzinfo is None:
         return value.isoformat()
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def escape_unprintable(text: str) -> str:
-    """Return JSON with all but printable characters escaped: exact for a parser, inert on a screen."""
-    return "\n".join(
-        line
-        if line.isprintable()
-        else "".join(char if char.isprintable() else _escape(char) for char in line)
-        for line in text.split("\n")
-    )
-
-
-def _escape(char: str) -> str:
-    # Not by `json.dumps`, which leaves DEL as it is.
-    units = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

@@ -1,8 +1,7 @@
 """Make log text harmless to look at: no terminal escapes, no invisible or direction-changing characters.
 
 What a format must escape for itself (HTML, Markdown, CSV, Slack) is escaped by that format's module; all of
-them start from the text that comes from here. JSON alone keeps the text as it is, since its own escapes are
-lossless.
+them start from the text that comes from here. JSON alone keeps the text exact: its own escapes are lossless.
 """
 
 import re
@@ -53,6 +52,16 @@ def put_on_one_line(text: str, limit: int | None = None) -> str:
     return line if limit is None else cut(line, limit)
 
 
+def escape_unprintable(text: str) -> str:
+    """Return JSON with all but printable characters escaped: exact for a parser, inert on a screen."""
+    return "\n".join(
+        line
+        if line.isprintable()
+        else "".join(char if char.isprintable() else _escape_in_json(char) for char in line)
+        for line in text.split("\n")
+    )
+
+
 def cut(text: str, limit: int) -> str:
     """Return `text`, or its first `limit` characters with an ellipsis as the last of them."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
@@ -75,3 +84,9 @@ def _spell_out(char: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as Python keeps it in file names
         return f"\\x{code - 0xDC00:02x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _escape_in_json(char: str) -> str:
+    # Not by `json.dumps`, which leaves DEL as it is.
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
