@@ -4,9 +4,17 @@ from collections.abc import Sequence
 
 from bifrost_flow.draft import TEXT_FIELDS, Draft
 from bifrost_flow.language import t
-from bifrost_flow.records import Evidence, Finding
+from bifrost_flow.records import Evidence, Finding, SimilarFinding
 from bifrost_flow.render.defuse import make_visible, put_on_one_line
-from bifrost_flow.render.facts import describe_reach, format_time, label, name_model
+from bifrost_flow.render.facts import (
+    MAX_SUGGESTION_CHARS,
+    describe_past,
+    describe_reach,
+    format_time,
+    label,
+    name_command,
+    name_model,
+)
 
 
 class PlainAnswer:
@@ -90,6 +98,17 @@ class PlainAnswer:
         if not finding.grounded:
             lines.append(t("render.not_grounded", lang=lang))
         return "\n".join(lines)
+
+
+def render_similar(similar: Sequence[SimilarFinding], lang: str) -> str:
+    """Return earlier findings as lines: status, date and title, what was suggested, and how to open them."""
+    lines = [t("render.similar", lang=lang)]
+    for each in similar:
+        lines.append(f"  {describe_past(each, lang)} · {put_on_one_line(each.title)}")
+        if each.suggestion:
+            lines.append(f"    {put_on_one_line(each.suggestion, MAX_SUGGESTION_CHARS)}")
+        lines.append(f"    {name_command(each)}")
+    return "\n".join(lines)
 
 
 def _goes_on(before: str, text: str) -> bool:

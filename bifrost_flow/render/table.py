@@ -21,8 +21,8 @@ CSV_COLUMNS = ("run_id", *(field.name for field in fields(Finding)))
 def render_json(report: Report) -> str:
     """Return one JSON object: `run`, `findings`, `files`, `problems`, and their warehouse and language.
 
-    `settings` and `versions` of the run, JSON in the table, are objects here. Times are ISO 8601, UTC, with
-    `Z`.
+    A finding's `similar` are earlier findings like it. `settings` and `versions` of the run, JSON in the
+    table, are objects here. Times are ISO 8601, UTC, with `Z`.
     """
     run_id = {"run_id": report.run.run_id}
     run = asdict(report.run) | {
@@ -30,7 +30,12 @@ def render_json(report: Report) -> str:
     }
     body = {
         "run": run,
-        "findings": [run_id | asdict(finding) for finding in report.findings],
+        "findings": [
+            run_id
+            | asdict(finding)
+            | {"similar": [asdict(each) for each in report.similar.get(finding.fingerprint, ())]}
+            for finding in report.findings
+        ],
         "files": [run_id | asdict(file) for file in report.files],
         "problems": [asdict(problem) for problem in report.problems],
         "warehouse": report.warehouse,

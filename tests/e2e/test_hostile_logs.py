@@ -39,8 +39,8 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 _OURS_IN_A_TERMINAL = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[0-9]*[AK]|\r")
 # What a page of ours may consist of.
 _TAGS = """
-    html head meta title link style body a div header svg path b span h1 h2 h3 h4 p ul li main section circle text
-    rect input button details summary table tr td th thead tbody dl dt dd footer script code
+    html head meta title link style body a div header svg path b span h1 h2 h3 h4 p ul li main section circle
+    text rect input button details summary table tr td th thead tbody dl dt dd footer script code
 """
 
 
@@ -87,7 +87,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_ap
     outputs: dict[str, str] = {}
 
     def call(*words: str | Path, codes: tuple[int, ...] = (0,), **extra: str) -> str:
-        done = console.call(*words, **extra)
+        done = console.call(*words, stdin=None, **extra)
         assert done.code in codes, done.err
         outputs[" ".join(map(str, words))] = done.out
         outputs["stderr of " + " ".join(map(str, words))] = done.err

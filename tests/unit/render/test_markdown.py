@@ -217,3 +217,20 @@ def test_a_cut_opens_nothing(text: str, limit: int) -> None:
     assert len(cut) <= max(limit, 0) and (not cut or cut.endswith("\n"))
     assert "image" not in count_types(PARSER.parse(cut))
     assert cut_markdown(report, len(report)) == report
+
+
+def test_similar_earlier_failures_follow_their_finding(
+    with_similar: Callable[[str], Report], hostile_strings: list[str]
+) -> None:
+    """A new finding shows what became of those like it, and how to open them; their texts stay text."""
+    text = render_report(with_similar("Pin `left-pad`"), "markdown")
+    assert text.count("Similar earlier failures") == 1
+    assert "- Resolved · 2026-11-20 02:14 UTC · Pin \\`left-pad\\`\\\n  Pin" in text
+    assert "`bifrost-flow show f1:past`" in text
+    assert "비슷했던 이전 장애" in render_report(replace(with_similar("x"), language="ko"), "markdown")
+    plain = count_types(PARSER.parse(render_report(with_similar("word"), "markdown")))
+    for hostile in hostile_strings:
+        shown = count_types(PARSER.parse(render_report(with_similar(f"x {hostile}"), "markdown")))
+        assert {name: shown[name] for name in plain if name not in ("text", "text_special", "softbreak")} == {
+            name: plain[name] for name in plain if name not in ("text", "text_special", "softbreak")
+        }
