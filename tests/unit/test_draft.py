@@ -93,7 +93,7 @@ def test_an_escape_in_an_answer_hides_nothing_of_it(escape: str) -> None:
     answer = PlainAnswer("en")
     shown = "".join(answer.grow(read(text[:end])) for end in range(len(text) + 1))
     (question,) = plan([make_group(1, text=CHUNK.text)], RulesProvider(), load_prompt(), "en")
-    parsed = GroupAnswer(question, parse_answer(text, 6), "scripted", "m1", "p1", False, 10, 5)
+    parsed = GroupAnswer(question, parse_answer(text, 6), "scripted", "m1", "p1", False, False, 10, 5)
     shown += answer.end(build_finding(parsed, first_seen=NOW, last_seen=NOW))
     assert shown.count("after the escape") == 1
     assert "\x1b" not in shown and "[31" not in shown and "[0m" not in shown
