@@ -1,5 +1,6 @@
 """`run`: the main job, from logs to findings, tables and a report."""
 
+import json
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, re
 from bifrost_flow.errors import BifrostError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
-from bifrost_flow.render.defuse import put_on_one_line
+from bifrost_flow.render.defuse import escape_unprintable, put_on_one_line
 from bifrost_flow.summary import (
     EXIT_CODES,
     EXIT_FINE,
@@ -172,9 +173,8 @@ def _check_parameters(
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    from bifrost_flow.cli.grid import write_json
-
-    write_json(value)
+    # On one line, and nothing in it that a terminal would act on: a problem may name a file.
+    sys.stdout.write(escape_unprintable(json.dumps(value, ensure_ascii=False)) + "\n")
 
 
 def _call_audit(wait_for_server: Callable[[], None], parameters: dict[str, Any]) -> dict[str, Any]:

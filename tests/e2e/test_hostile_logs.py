@@ -94,6 +94,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_ap
         return done.out
 
     formats = ("--format", "markdown,html,json,csv")
+    # Named for its only file, which has the name of an image and a link.
+    (image,) = [log.file_name for log in HOSTILE_LOGS if log.name == "markdown_links"]
+    call("run", logs / image, "--provider", "rules", "--project", "single", "--json")
     call("run", "logs", "--provider", "rules", *formats, "--out", "by-rules", codes=(3,))
     with ModelServer(answer=Obedient()) as server:
         url = {SERVER: server.url}
