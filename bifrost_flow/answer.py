@@ -30,12 +30,13 @@ MAX_CITATIONS = 12
 MAX_REPLY_CHARS = 200_000
 _MAX_OBJECTS_TRIED = 200
 
-# Escape sequences, control characters, bidirectional overrides, invisible characters and tag characters:
+# Escape sequences, control characters, bidirectional overrides, invisible, tag and variation characters:
 # nothing that a model writes may steer a terminal or hide text. Lone surrogates can't be stored as UTF-8 at
 # all.
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 
 

@@ -1,5 +1,6 @@
 """An answer while it is being written: what can be read of JSON that has not ended yet."""
 
+import re
 from dataclasses import dataclass
 
 from pydantic_core import from_json
@@ -7,6 +8,9 @@ from pydantic_core import from_json
 from bifrost_flow.answer import MAX_REPLY_CHARS, clean_text
 from bifrost_flow.grounding import look_up_evidence
 from bifrost_flow.records import Chunk, Evidence
+
+# An escape sequence whose end has not come yet: its letters would stand there until it does.
+_OPEN_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*)?$")
 
 TEXT_FIELDS = ("title", "root_cause", "explanation", "suggestion")
 
@@ -36,7 +40,7 @@ def read_draft(text: str, fingerprint: str, shown: Chunk, source: Chunk) -> Draf
     if not isinstance(fields, dict):
         return Draft(fingerprint)
     texts = tuple(
-        (name, clean_text(value))
+        (name, clean_text(_OPEN_ESCAPE.sub("", value)))
         for name, value in fields.items()
         if name in TEXT_FIELDS and isinstance(value, str)
     )

@@ -6,14 +6,34 @@ from dataclasses import replace
 
 from bifrost_flow.records import Chunk
 
-# Chat templates' control tokens (ChatML, Llama, Mistral, Gemma, DeepSeek, …). Servers turn them into real
+# Control tokens of chat templates (ChatML, Llama, Mistral, Gemma, GLM, EXAONE). Servers turn them into real
 # turns even inside a message, so a log that holds one could speak as the user or the system; a space takes
 # their power. Plain replacements: they take a tenth of a regular expression's time.
-_ANGLED = ("s", "bos", "eos", "pad", "unk", "think", "tool_call", "start_of_turn", "end_of_turn")
-_SQUARE = ("INST", "SYSTEM_PROMPT", "AVAILABLE_TOOLS", "TOOL_CALLS", "TOOL_RESULTS")
+_ANGLED = (
+    *(
+        "s",
+        "bos",
+        "eos",
+        "pad",
+        "unk",
+        "sop",
+        "eop",
+        "BOS_TOKEN",
+        "EOS_TOKEN",
+        "start_of_turn",
+        "end_of_turn",
+    ),
+    *("think", "tools", "tool_call", "tool_response", "start_of_image", "end_of_image", "end_of_utterance"),
+)
+_SQUARE = (
+    *("INST", "SYSTEM_PROMPT", "AVAILABLE_TOOLS", "TOOL_CALLS", "TOOL_RESULTS", "TOOL_CONTENT", "ARGS"),
+    *("CALL_ID", "THINK", "IMG", "MODEL_SETTINGS", "gMASK"),
+)
 _CONTROL_TOKENS = (
     *(("<" + bar, "< " + bar) for bar in "|｜"),
     *((bar + ">", bar + " >") for bar in "|｜"),
+    ("[|", "[ |"),
+    ("|]", "| ]"),
     *((f"<{slash}{name}>", f"< {slash}{name}>") for name in _ANGLED for slash in ("", "/")),
     ("<<SYS>>", "< <SYS>>"),
     ("<</SYS>>", "< </SYS>>"),
@@ -22,7 +42,8 @@ _CONTROL_TOKENS = (
 # Other characters that some program takes for the end of a line, and ones that no person would see.
 _LINE_BREAK = re.compile("[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 _DIGITS = b"0123456789"
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

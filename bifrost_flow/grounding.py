@@ -33,6 +33,12 @@ _COMMON = frozenset(
     n/a e.g i.e etc
     """.split()  # noqa: SIM905 - a list of these would take sixty lines
 )
+# Words that mix ASCII letters with ones of another script that look like them (Greek, Cyrillic, Armenian,
+# full-width, mathematical): as an identifier such a word is what it is, not what it looks like.
+_LOOK_ALIKE = "\u0370-\u058f\u1d00-\u1fff\uff01-\uff5e\U0001d400-\U0001d7ff"
+_MIXED = re.compile(
+    rf"(?<![\w./@-])(?=[\w./@-]*[a-zA-Z])(?=[\w./@-]*[{_LOOK_ALIKE}])[a-zA-Z0-9_./@{_LOOK_ALIKE}-]+"
+)
 _POSITION = re.compile(r"(?::\d+){1,2}$|#L\d+(?:-L?\d+)?$")
 _EDGE = ".,:;!?…)]}>\"'`*“”"
 
@@ -75,7 +81,7 @@ def find_foreign_names(claim: str, text: str) -> list[str]:
 def find_names(claim: str) -> list[str]:
     """Return the identifiers that `claim` names: files, tests, symbols, packages, URLs."""
     names = [next(part for part in found.groups() if part) for found in _QUOTED.finditer(claim)]
-    names += [found[0] for found in _NAME.finditer(claim)]
+    names += [found[0] for pattern in (_NAME, _MIXED) for found in pattern.finditer(claim)]
     trimmed = [name.strip().rstrip(_EDGE).lstrip("([{<\"'`*") for name in names]
     return [name for name in dict.fromkeys(trimmed) if len(name) > 1 and name.casefold() not in _COMMON]
 

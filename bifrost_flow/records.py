@@ -7,7 +7,8 @@ are UTF-8 bytes / 4 unless a provider counted them.
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -202,6 +203,18 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class SimilarFinding:
+    """An earlier finding of the same project that reads like a new one, as it was last told."""
+
+    fingerprint: str
+    status: str  # one of FINDING_STATUSES
+    title: str
+    suggestion: str
+    last_seen: datetime
+    likeness: float  # 0…1; the share of their words, by weight, that both have
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that went wrong with one input, one call or one delivery while the rest went on."""
 
@@ -247,3 +260,6 @@ class Report:
     problems: tuple[Problem, ...]
     warehouse: str
     language: str
+    similar: Mapping[str, tuple[SimilarFinding, ...]] = field(
+        default_factory=dict
+    )  # by fingerprint of new ones

@@ -65,7 +65,10 @@ class Analysis:
             **self.summary.to_dict(),
             "outcome": self.outcome,
             "findings": [
-                make_plain(finding) for finding in self.report.findings if finding.status != "resolved"
+                make_plain(finding)
+                | {"similar": [make_plain(each) for each in self.report.similar.get(finding.fingerprint, ())]}
+                for finding in self.report.findings
+                if finding.status != "resolved"
             ],
             "others": [make_plain(failure) for failure in self.others],
         }
@@ -138,6 +141,7 @@ async def run_stages(
         journal=job.journal,
         known_good=list_known_good(evidence),
     )
+    report = await job.add_similar(report)
     return Analysis(
         job.end(report, chosen), report, name_outcome(evidence), list_unexplained(groups, picked, asked)
     )

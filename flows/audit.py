@@ -198,6 +198,7 @@ async def run_stages(
         journal=job.journal,
         known_good=list_known_good(evidence),
     )
+    report = await job.add_similar(report)
     exported, tracked, notified = await asyncio.gather(
         export(report, formats=formats, out=settings.output.out),
         track(report, job.tracker, **job.describe_for_tracking(report, chosen)),

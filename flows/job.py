@@ -51,6 +51,7 @@ from connectors.models.limits import Budget, Caps, Rates
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
 from connectors.prompts import choose_prompt, read_snapshot
+from connectors.similar import find_similar
 from connectors.slack import SlackResult
 from connectors.sources import Source
 from connectors.tracking import TrackingResult
@@ -110,6 +111,7 @@ class Job:
         self._use_baselines = True
         self._baseline: Baseline | None = None
         self._compared = 0
+        self._templates: dict[str, str] = {}
         self._warehouse = open_warehouse(settings, create=not dry_run)
         self._choosing = start_choosing(settings)
         self._journal: Journal | None = None
@@ -335,7 +337,27 @@ class Job:
             errors=len(problems),
         )
         location = self._warehouse.location if self._warehouse else self.settings.warehouse
+        self._templates = {group.fingerprint: group.exemplar.template for group in groups}
         return Report(run, findings, files, problems, location, self.settings.lang)
+
+    async def add_similar(self, report: Report) -> Report:
+        """Return `report` with the earlier findings that are like its new ones; without, if that fails."""
+        new = [finding for finding in report.findings if finding.status == "new"]
+        if not new or not self.history:
+            return report
+        try:
+            similar = await asyncio.to_thread(
+                find_similar,
+                self.warehouse,
+                new,
+                self._templates,
+                project=report.run.project,
+                before=report.run.started_at,
+            )
+        except WarehouseError as error:
+            progress().tell(t("run.no_similar", reason=str(error)))
+            return report
+        return replace(report, similar=similar)
 
     def describe_versions(self) -> dict[str, str]:
         """Return the versions of what shapes a result."""

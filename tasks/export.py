@@ -10,6 +10,7 @@ from bifrost_flow.language import t
 from bifrost_flow.progress import progress
 from bifrost_flow.records import Problem, Report
 from bifrost_flow.render import find_format, render_report
+from bifrost_flow.render.markdown import cut_markdown, escape_inline
 from connectors.files import write_text_file
 from tasks.stage import stage
 
@@ -67,19 +68,21 @@ async def export(report: Report, *, formats: Sequence[str], out: str | None) -> 
     progress().start_stage("export", None)
     exported = write_exports(report, formats, out)
     key = f"report-{report.run.run_id}"
-    markdown = render_report(report, "markdown")[:MAX_ARTIFACT_CHARACTERS]
-    await acreate_markdown_artifact(markdown, key=key, description=report.run.source)
+    # Prefect's UI takes descriptions, and cells of tables as well, for Markdown.
+    description = escape_inline(report.run.source)
+    markdown = cut_markdown(render_report(report, "markdown"), MAX_ARTIFACT_CHARACTERS)
+    await acreate_markdown_artifact(markdown, key=key, description=description)
     rows = [
         {
             "status": finding.status,
             "severity": finding.severity,
             "category": finding.category,
-            "title": finding.title,
+            "title": escape_inline(finding.title),
             "occurrences": finding.occurrences,
             "fingerprint": finding.fingerprint,
         }
         for finding in report.findings[:MAX_ARTIFACT_ROWS]
     ]
-    await acreate_table_artifact(rows, key=f"findings-{report.run.run_id}", description=report.run.source)
+    await acreate_table_artifact(rows, key=f"findings-{report.run.run_id}", description=description)
     progress().end_stage("export", t("run.exported", paths=", ".join(exported.paths) or "-"))
     return exported

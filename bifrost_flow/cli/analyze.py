@@ -151,6 +151,9 @@ def _show_rest(done: dict[str, Any], *, as_markdown: bool) -> None:
         if done["files"] and not done["errors"]:
             print(t("analyze.passed" if done["outcome"] == "passed" else "analyze.nothing_failed"))
         return
+    for finding in done["findings"]:
+        if finding["similar"]:
+            _print_similar(finding, of_many=len(done["findings"]) > 1, as_markdown=as_markdown)
     wanted = [other for other in done["others"] if other["asked"]]
     if wanted:
         print(t("analyze.unexplained"))
@@ -163,6 +166,26 @@ def _show_rest(done: dict[str, Any], *, as_markdown: bool) -> None:
         print(t("analyze.others"))
     for other in others:
         print(_describe_other(other, as_markdown=as_markdown))
+
+
+def _print_similar(finding: dict[str, Any], *, of_many: bool, as_markdown: bool) -> None:
+    """Print the earlier findings that are like `finding`; under its title where several were explained."""
+    from datetime import datetime
+
+    from bifrost_flow.records import SimilarFinding
+    from bifrost_flow.render.markdown import escape_inline, render_similar
+    from bifrost_flow.render.plain import render_similar as render_plain
+
+    lang = current_language()
+    similar = [
+        SimilarFinding(**each | {"last_seen": datetime.fromisoformat(each["last_seen"])})
+        for each in finding["similar"]
+    ]
+    print()
+    if of_many:
+        title = put_on_one_line(finding["title"])
+        print(f"### {escape_inline(title)}\n" if as_markdown else title)
+    print(render_similar(similar, lang) if as_markdown else render_plain(similar, lang))
 
 
 def _print_excerpt(other: dict[str, Any], *, as_markdown: bool) -> None:

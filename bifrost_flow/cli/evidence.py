@@ -11,7 +11,7 @@ from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, re
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import set_language, t
 from bifrost_flow.records import Chunk, Problem
-from bifrost_flow.render.defuse import make_visible, put_on_one_line
+from bifrost_flow.render.defuse import escape_unprintable, make_visible, put_on_one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -136,7 +136,7 @@ def extract(
                     reading.make_way()
                 for chunk in evidence.chunks:
                     if output == "jsonl":
-                        print(render_chunk(chunk))
+                        print(escape_unprintable(render_chunk(chunk)))
                     else:
                         print_chunk(chunk)
     finally:
@@ -210,7 +210,8 @@ def _print_block(path: str, block: "EventBlock", kept: "pl.Series | None", *, as
     from bifrost_flow.evidence.filtering import mark_kept_lines
 
     if not as_text:
-        sys.stdout.write(render_events(path, block.events if kept is None else block.events.filter(kept)))
+        text = render_events(path, block.events if kept is None else block.events.filter(kept))
+        sys.stdout.write(escape_unprintable(text))
         return
     lines = block.lines if kept is None else block.lines.filter(mark_kept_lines(block, kept))
     sys.stdout.write("".join(f"{make_visible(line)}\n" for line in lines))

@@ -40,7 +40,7 @@ def export(
     with exit_on_errors():
         names = choose_formats([name for word in formats or () for name in word.split(",")], out)
         targets = name_targets(names, out)
-        report, _ = _load(run, warehouse, project, lang)
+        report, _ = _load(run, warehouse, project, lang, with_similar=True)
         for name, path in targets.items():
             text = render_report(report, name)
             if path is None:
@@ -110,11 +110,14 @@ def name_targets(names: list[str], out: str | None) -> dict[str, Path | None]:
     return dict.fromkeys(names, path)
 
 
-def _load(run: str, location: str | None, project: str | None, lang: str | None) -> "tuple[Report, Settings]":
+def _load(
+    run: str, location: str | None, project: str | None, lang: str | None, *, with_similar: bool = False
+) -> "tuple[Report, Settings]":
     """Read a run's report. A run or a warehouse that is not there is the call's fault: exit code 2."""
     from bifrost_flow.cli.output import apply_output_settings
     from bifrost_flow.settings import load_settings
     from connectors.reports import load_report
+    from connectors.similar import add_similar
     from connectors.warehouse import Warehouse
 
     settings = load_settings({"warehouse": location, "lang": lang})
@@ -122,6 +125,8 @@ def _load(run: str, location: str | None, project: str | None, lang: str | None)
     try:
         warehouse = Warehouse.open(settings.warehouse, create=False)
         report = load_report(warehouse, run, settings.lang, project=project)
+        if with_similar:
+            report = add_similar(warehouse, report)
     except WarehouseError as error:
         raise SettingsError(str(error)) from error
     return report, settings

@@ -12,6 +12,7 @@ import typer
 
 from bifrost_flow.errors import BifrostError, SettingsError, WarehouseError
 from bifrost_flow.language import t
+from bifrost_flow.render.defuse import make_visible
 from bifrost_flow.summary import EXIT_INTERRUPTED, EXIT_PARTIAL, EXIT_USAGE
 
 EXIT_DEFECT = 70  # EX_SOFTWARE of sysexits.h; Python's own 1 would look like a gate that tripped
@@ -63,7 +64,8 @@ def _forget_output() -> None:
 
 
 def _say(code: int, message: str) -> int:
-    print(message, file=sys.stderr)
+    # It may quote a file's name, a setting or what a server said.
+    print(make_visible(message), file=sys.stderr)
     return code
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, TextIO
 
-from bifrost_flow.render.defuse import make_visible, put_on_one_line
+from bifrost_flow.render.defuse import escape_unprintable, make_visible, put_on_one_line
 
 FORMATS = ("table", "json", "csv")
 
@@ -38,14 +38,12 @@ def write_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output:
 def write_json(value: Any) -> None:
     """Write JSON to standard output; a list has an element a line. Times are ISO 8601, UTC with `Z`."""
     if not isinstance(value, list):
-        sys.stdout.write(
-            _escape_unprintable(json.dumps(_to_json(value), ensure_ascii=False, indent=2)) + "\n"
-        )
+        sys.stdout.write(escape_unprintable(json.dumps(_to_json(value), ensure_ascii=False, indent=2)) + "\n")
         return
     sys.stdout.write("[")
     for number, element in enumerate(value):
         text = json.dumps(_to_json(element), ensure_ascii=False)
-        sys.stdout.write(("," if number else "") + "\n  " + _escape_unprintable(text))
+        sys.stdout.write(("," if number else "") + "\n  " + escape_unprintable(text))
     sys.stdout.write("\n]\n" if value else "]\n")
 
 
@@ -175,14 +173,3 @@ def _format_time(value: datetime) -> str:
     if value.tzinfo is None:
         return value.isoformat()
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _escape_unprintable(text: str) -> str:
-    """Return JSON with all but printable characters escaped: exact for a parser, inert on a screen."""
-    if text.replace("\n", "").isprintable():
-        return text
-    return "".join(char if char == "\n" or char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    return json.dumps(char)[1:-1]

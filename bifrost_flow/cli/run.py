@@ -17,7 +17,7 @@ from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, re
 from bifrost_flow.errors import BifrostError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
-from bifrost_flow.render.defuse import put_on_one_line
+from bifrost_flow.render.defuse import escape_unprintable, put_on_one_line
 from bifrost_flow.summary import (
     EXIT_CODES,
     EXIT_FINE,
@@ -183,8 +183,8 @@ def _check_parameters(
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False)
-    sys.stdout.write("\n")
+    # On one line, and nothing in it that a terminal would act on: a problem may name a file.
+    sys.stdout.write(escape_unprintable(json.dumps(value, ensure_ascii=False)) + "\n")
 
 
 def _call_audit(wait_for_server: Callable[[], None], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -271,8 +271,8 @@ def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bo
         for path in summary["exports"]:
             console.print(t("run.report", path=path))
         console.print(t("run.tables", path=summary["warehouse"]))
-        console.print(t("run.mlflow", detail=summary["mlflow"]))
-        console.print(t("run.slack", detail=summary["slack"]))
+        console.print(t("run.mlflow", detail=put_on_one_line(summary["mlflow"])))
+        console.print(t("run.slack", detail=put_on_one_line(summary["slack"])))
         console.print()
         console.print(t("run.next"))
         for command in _suggest_commands(summary, report):

@@ -167,7 +167,9 @@ def _show_run(store: "Warehouse", run_id: str, output: Detail) -> None:
 
     report = store.read_report(run_id, language=current_language())
     if output is Detail.json:
-        sys.stdout.write(render_json(report))
+        from connectors.similar import add_similar
+
+        sys.stdout.write(render_json(add_similar(store, report)))
         return
     _print_facts(list_run_facts(report))
     print()
@@ -177,23 +179,31 @@ def _show_run(store: "Warehouse", run_id: str, output: Detail) -> None:
 
 
 def _show_finding(store: "Warehouse", fingerprint: str, project: str | None, output: Detail) -> None:
-    from bifrost_flow.cli.grid import print_table, write_json
+    from dataclasses import asdict
+
+    from bifrost_flow.cli.grid import format_cell, print_table, write_json
     from bifrost_flow.render.facts import format_count, format_time, label
+    from bifrost_flow.render.plain import render_similar
+    from connectors.similar import find_similar_to
 
     parameters = {"fingerprint": fingerprint, "project": project}
     told = store.query_named("findings", "trace_finding", parameters).as_dicts()
+    similar = find_similar_to(store, fingerprint, project)
     trace = ("run_id", "project", "started_at", "status", "occurrences", "files")
     if output is Detail.json:
         finding = {name: value for name, value in told[0].items() if name != "started_at"}
-        write_json(finding | {"history": [{name: run[name] for name in trace} for run in told]})
+        history = [{name: run[name] for name in trace} for run in told]
+        write_json(finding | {"similar": [asdict(each) for each in similar], "history": history})
         return
     _print_finding(told[0])
+    if similar:
+        print(f"{render_similar(similar, current_language())}\n")
     lang = current_language()
     rows = [
         [
             run["run_id"][:SHORT_ID],
             format_time(run["started_at"]),
-            run["project"],
+            format_cell(run["project"]),
             label("status", run["status"], lang),
             format_count(run["occurrences"]),
             format_count(run["files"]),

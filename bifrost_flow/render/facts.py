@@ -6,11 +6,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bifrost_flow.language import t
-from bifrost_flow.records import FINDING_STATUSES, SEVERITIES, Finding, LogFile, Problem, Report, Run
+from bifrost_flow.records import (
+    FINDING_STATUSES,
+    SEVERITIES,
+    Finding,
+    LogFile,
+    Problem,
+    Report,
+    Run,
+    SimilarFinding,
+)
+from bifrost_flow.render.defuse import put_on_one_line
 
 # What changed comes first, what is gone last.
 STATUS_ORDER = ("new", "regressed", "recurring", "resolved")
 NEWS = ("new", "regressed")
+MAX_SUGGESTION_CHARS = 300  # of an earlier finding; the whole of it is a command away
 STOPPED = ("interrupted", "failed", "budget_exhausted", "dry_run")  # not everything was looked at
 
 
@@ -206,6 +217,16 @@ def describe_reach(finding: Finding, lang: str) -> str:
         times=format_count(finding.occurrences),
         files=format_count(finding.files),
     )
+
+
+def describe_past(similar: SimilarFinding, lang: str) -> str:
+    """Return what became of an earlier finding, and when it was last seen."""
+    return f"{label('status', similar.status, lang)} · {format_time(similar.last_seen)}"
+
+
+def name_command(similar: SimilarFinding) -> str:
+    """Return what to type to see an earlier finding whole."""
+    return f"bifrost-flow show {put_on_one_line(similar.fingerprint)}"
 
 
 def name_model(finding: Finding) -> str:

@@ -28,13 +28,16 @@ from bifrost_flow.records import (
     Evidence,
     Finding,
     Report,
+    SimilarFinding,
 )
 from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
 from bifrost_flow.render.facts import (
+    MAX_SUGGESTION_CHARS,
     NEWS,
     STATUS_ORDER,
     count_statuses,
     describe_absence,
+    describe_past,
     describe_reach,
     describe_volume,
     format_count,
@@ -43,6 +46,7 @@ from bifrost_flow.render.facts import (
     label,
     list_run_facts,
     locate,
+    name_command,
     name_model,
     order_files,
     order_findings,
@@ -96,6 +100,16 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier finding that is like a new one."""
+
+    about: str
+    title: str
+    suggestion: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A finding, and what the page shows beside its own words. Classes are words of ours, never of a log."""
 
@@ -107,6 +121,7 @@ class Item:
     where: str
     quotes: tuple[Quote, ...]
     facts: tuple[tuple[str, str], ...]
+    similar: tuple[Past, ...]
     lang_attribute: Markup
 
 
@@ -151,7 +166,10 @@ def _gather(report: Report) -> dict[str, object]:
         "slices": _cut_slices(present),
         "open_count": format_count(len(present)),
         "bars": _draw_bars(present, lang),
-        "findings": [_prepare_item(finding, position, lang) for position, finding in enumerate(findings)],
+        "findings": [
+            _prepare_item(finding, position, lang, report.similar.get(finding.fingerprint, ()))
+            for position, finding in enumerate(findings)
+        ],
         "unread": unread,
         "problems": problems,
         "run_facts": list_run_facts(report),
@@ -225,7 +243,7 @@ def _draw_bars(findings: Sequence[Finding], lang: str) -> list[Bar]:
     ]
 
 
-def _prepare_item(finding: Finding, position: int, lang: str) -> Item:
+def _prepare_item(finding: Finding, position: int, lang: str, similar: Sequence[SimilarFinding]) -> Item:
     status = _keep_known(finding.status, FINDING_STATUSES, "recurring")
     other_language = finding.language and finding.language != lang
     return Item(
@@ -237,6 +255,15 @@ def _prepare_item(finding: Finding, position: int, lang: str) -> Item:
         where=put_on_one_line(locate(finding)),
         quotes=tuple(_group_evidence(finding.evidence)),
         facts=tuple(_list_facts(finding, lang)),
+        similar=tuple(
+            Past(
+                describe_past(each, lang),
+                each.title,
+                cut(each.suggestion, MAX_SUGGESTION_CHARS),
+                name_command(each),
+            )
+            for each in similar
+        ),
         lang_attribute=Markup(' lang="{}"').format(put_on_one_line(finding.language))
         if other_language
         else Markup(),

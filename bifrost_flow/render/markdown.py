@@ -5,17 +5,20 @@ from collections.abc import Iterable, Sequence
 
 from bifrost_flow.draft import Draft
 from bifrost_flow.language import t
-from bifrost_flow.records import Evidence, Finding, Report
+from bifrost_flow.records import Evidence, Finding, Report, SimilarFinding
 from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
 from bifrost_flow.render.facts import (
+    MAX_SUGGESTION_CHARS,
     describe_absence,
     describe_counts,
+    describe_past,
     describe_reach,
     format_count,
     format_time,
     label,
     list_run_facts,
     locate,
+    name_command,
     name_model,
     order_findings,
     pick_headline,
@@ -43,7 +46,9 @@ def render_markdown(report: Report) -> str:
         f"## {t('render.findings', lang=lang)}",
         _render_overview(findings, lang) if findings else describe_absence(report),
         *(
-            render_finding(finding, lang, heading=f"### {number}.")
+            render_finding(
+                finding, lang, heading=f"### {number}.", similar=report.similar.get(finding.fingerprint, ())
+            )
             for number, finding in enumerate(findings, 1)
         ),
         *_render_troubles(report),
@@ -64,6 +69,11 @@ def escape_paragraphs(text: str) -> str:
     lines = [escape_inline(line) for line in make_visible(text).split("\n")]
     paragraphs = re.split(r"\n{2,}", "\n".join(lines).strip("\n"))
     return "\n\n".join(paragraph.replace("\n", "\\\n") for paragraph in paragraphs)
+
+
+def cut_markdown(text: str, limit: int) -> str:
+    """Return the whole lines of `text` that `limit` characters hold; a line cut open could come to life."""
+    return text if len(text) <= limit else text[: text.rfind("\n", 0, limit) + 1]
 
 
 def fence(text: str) -> str:
@@ -111,8 +121,10 @@ def render_draft(draft: Draft, lang: str) -> str:
     return "\n\n".join(parts)
 
 
-def render_finding(finding: Finding, lang: str, *, heading: str) -> str:
-    """Return one finding under its title; `heading` is what comes before it."""
+def render_finding(
+    finding: Finding, lang: str, *, heading: str, similar: Sequence[SimilarFinding] = ()
+) -> str:
+    """Return one finding under its title; `heading` is what comes before it, `similar` are earlier ones."""
     parts = [
         f"{heading} {escape_inline(finding.title)}",
         " · ".join(
@@ -134,8 +146,21 @@ def render_finding(finding: Finding, lang: str, *, heading: str) -> str:
     parts.append(_render_evidence(finding.evidence) or t("render.no_evidence", lang=lang))
     if not finding.grounded:
         parts.append(f"*{t('render.not_grounded', lang=lang)}*")
+    if similar:
+        parts.append(render_similar(similar, lang))
     parts.append("\n".join(f"- {name}: {value}" for name, value in _list_finding_facts(finding, lang)))
     return "\n\n".join(parts)
+
+
+def render_similar(similar: Sequence[SimilarFinding], lang: str) -> str:
+    """Return earlier findings as a list: status, date and title, what was suggested, and how to open them."""
+    lines = [f"**{t('render.similar', lang=lang)}**\n"]
+    for each in similar:
+        lines.append(f"- {describe_past(each, lang)} · {escape_inline(each.title)}\\")
+        if each.suggestion:
+            lines.append(f"  {escape_inline(cut(each.suggestion, MAX_SUGGESTION_CHARS))}\\")
+        lines.append(f"  {code(name_command(each))}")
+    return "\n".join(lines)
 
 
 def _render_evidence(evidence: Sequence[Evidence]) -> str:

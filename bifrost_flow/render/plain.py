@@ -4,9 +4,17 @@ from collections.abc import Sequence
 
 from bifrost_flow.draft import TEXT_FIELDS, Draft
 from bifrost_flow.language import t
-from bifrost_flow.records import Evidence, Finding
+from bifrost_flow.records import Evidence, Finding, SimilarFinding
 from bifrost_flow.render.defuse import make_visible, put_on_one_line
-from bifrost_flow.render.facts import describe_reach, format_time, label, name_model
+from bifrost_flow.render.facts import (
+    MAX_SUGGESTION_CHARS,
+    describe_past,
+    describe_reach,
+    format_time,
+    label,
+    name_command,
+    name_model,
+)
 
 
 class PlainAnswer:
@@ -32,6 +40,9 @@ class PlainAnswer:
     def end(self, finding: Finding) -> str:
         """Return the rest: what no draft had, and the facts that only a checked answer has."""
         texts = [(name, getattr(finding, name).strip()) for name in TEXT_FIELDS]
+        for name, text in texts:
+            if not _goes_on(self._written.get(name, ""), make_visible(text)):
+                del self._written[name]  # what was shown is not what it came to: the reader gets it whole
         missing = self._show_texts([(name, text) for name, text in texts if text])
         evidence = self._show_evidence(finding.evidence)
         return f"{missing}{evidence}\n\n{self._show_facts(finding)}\n"
@@ -87,3 +98,19 @@ class PlainAnswer:
         if not finding.grounded:
             lines.append(t("render.not_grounded", lang=lang))
         return "\n".join(lines)
+
+
+def render_similar(similar: Sequence[SimilarFinding], lang: str) -> str:
+    """Return earlier findings as lines: status, date and title, what was suggested, and how to open them."""
+    lines = [t("render.similar", lang=lang)]
+    for each in similar:
+        lines.append(f"  {describe_past(each, lang)} · {put_on_one_line(each.title)}")
+        if each.suggestion:
+            lines.append(f"    {put_on_one_line(each.suggestion, MAX_SUGGESTION_CHARS)}")
+        lines.append(f"    {name_command(each)}")
+    return "\n".join(lines)
+
+
+def _goes_on(before: str, text: str) -> bool:
+    """Tell whether `text` begins as `before` does, however their lines are broken."""
+    return " ".join(text.split()).startswith(" ".join(before.split()))

@@ -9,14 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bifrost_flow.records import Finding, Report
-from bifrost_flow.render.defuse import make_visible
+from bifrost_flow.render.defuse import escape_unprintable, make_visible
 
-# Harmless in a JSON parser, not on a screen: C1 controls and DEL, zero-width and direction characters,
-# separators that end a line in JavaScript, and halves of surrogate pairs, which UTF-8 can't hold. JSON's
-# escapes keep them exact.
-_UNSAFE_IN_JSON = re.compile(
-    r"[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
 # A spreadsheet takes a cell that starts with one of these as a formula (OWASP, "CSV injection"), full-width
 # too.
 _FORMULA = re.compile(r"^[\s\u3000]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]")
@@ -27,8 +21,8 @@ CSV_COLUMNS = ("run_id", *(field.name for field in fields(Finding)))
 def render_json(report: Report) -> str:
     """Return one JSON object: `run`, `findings`, `files`, `problems`, and their warehouse and language.
 
-    `settings` and `versions` of the run, JSON in the table, are objects here. Times are ISO 8601, UTC, with
-    `Z`.
+    A finding's `similar` are earlier findings like it. `settings` and `versions` of the run, JSON in the
+    table, are objects here. Times are ISO 8601, UTC, with `Z`.
     """
     run_id = {"run_id": report.run.run_id}
     run = asdict(report.run) | {
@@ -36,14 +30,19 @@ def render_json(report: Report) -> str:
     }
     body = {
         "run": run,
-        "findings": [run_id | asdict(finding) for finding in report.findings],
+        "findings": [
+            run_id
+            | asdict(finding)
+            | {"similar": [asdict(each) for each in report.similar.get(finding.fingerprint, ())]}
+            for finding in report.findings
+        ],
         "files": [run_id | asdict(file) for file in report.files],
         "problems": [asdict(problem) for problem in report.problems],
         "warehouse": report.warehouse,
         "language": report.language,
     }
     text = json.dumps(body, ensure_ascii=False, indent=2, default=_format_value, allow_nan=False)
-    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+    return escape_unprintable(text) + "\n"
 
 
 def render_csv(report: Report) -> str:

@@ -1,5 +1,6 @@
 """A reply that is no answer, and the question put once more with what was wrong with it."""
 
+import json
 from dataclasses import replace
 
 from bifrost_flow.answer import Answer, parse_answer
@@ -41,6 +42,9 @@ def repair_request(request: ModelRequest, error: UnusableReply, context_tokens: 
     used = sum(estimate_tokens(text) for text in (request.system, request.user, note)) + TEMPLATE_TOKENS
     room = context_tokens - used - min(request.max_output_tokens, context_tokens // 3)
     # A token is never less than a byte, and a character of a log at most four.
-    began = show_text(error.reply[: max(0, min(_MAX_QUOTED_CHARS, room))]).encode()[: max(0, room)]
-    quoted = f"It began:\n{began.decode('utf-8', 'ignore')}\n\n" if began else ""
+    shown = show_text(error.reply[: max(0, min(_MAX_QUOTED_CHARS, room))])
+    # As one JSON string: a reply that repeats what the log told it can't pass for our words.
+    began = json.dumps(shown, ensure_ascii=False)[1:-1].encode("utf-8", "replace")[: max(0, room)]
+    text = began.decode("utf-8", "ignore").rstrip("\\")
+    quoted = f'It began, as a JSON string:\n"{text}"\n\n' if began else ""
     return replace(request, user=f"{request.user}\n\n{note.replace('{quoted}', quoted, 1)}")

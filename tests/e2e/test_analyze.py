@@ -83,6 +83,32 @@ def test_json_is_one_object_and_nothing_else(shell: Console) -> None:
     assert (wrong.code, wrong.json["status"]) == (2, "failed")
 
 
+def test_a_new_failure_shows_what_it_is_like(shell: Console) -> None:
+    """Text, Markdown, JSON, `show` and exports name earlier failures like a new one; the first has none."""
+    log = 'Traceback (most recent call last):\n  File "app.py", line 3, in <module>\n    import {0}\n'
+    log += "ModuleNotFoundError: No module named '{0}'\n"
+    for name in ("yaml", "numpy", "scipy", "polars"):
+        (shell.folder / f"{name}.log").write_text(log.format(name))
+    words = ("--provider", "rules")
+    (first,) = shell.call("analyze", "yaml.log", *words, "--format", "json").json["findings"]
+    assert first["similar"] == []
+    command = f"bifrost-flow show {first['fingerprint']}"
+    text = shell.call("analyze", "numpy.log", *words).out
+    assert text.index("numpy") < text.index("Similar earlier failures") < text.index(command)
+    again = shell.call("analyze", "numpy.log", *words).out
+    assert "recurring" in again.lower() and "Similar" not in again
+    markdown = shell.call("analyze", "scipy.log", *words, "--format", "markdown", "--lang", "ko").out
+    assert "**비슷했던 이전 장애**" in markdown and f"`{command}`" in markdown
+    (found,) = shell.call("analyze", "polars.log", *words, "--format", "json").json["findings"]
+    assert len(found["similar"]) == 3
+    assert {"title", "status", "last_seen", "suggestion", "fingerprint"} <= found["similar"][0].keys()
+    shown = shell.call("show", found["fingerprint"])
+    assert command in shown.out and "Similar earlier failures" in shown.out
+    assert len(shell.call("show", found["fingerprint"], "--format", "json").json["similar"]) == 3
+    for form in ("json", "markdown", "html"):
+        assert first["fingerprint"] in shell.call("export", "--format", form).out
+
+
 def test_prefect_is_not_imported(shell: Console) -> None:
     """Without a server nothing of Prefect's or MLflow's is loaded: that is what keeps it quick."""
     program = "from bifrost_flow.cli import app; app()"

@@ -83,6 +83,22 @@ def test_plain_text_only_grows_and_says_everything_once(step: int) -> None:
     assert "Confidence 50%" in shown and "scripted m1" in shown
 
 
+@pytest.mark.parametrize(
+    "escape", ["\x1b[31m", "\x1b]0;t\x07", "\x1b[1;2", "\x1b", "\x1b]8;;x", "e\u0301" * 30]
+)
+def test_an_escape_in_an_answer_hides_nothing_of_it(escape: str) -> None:
+    """Whatever pieces an escape sequence comes in, the reader gets the words after it, and no more of it."""
+    fields = ANSWER | {"root_cause": f"before {escape}\x1b[0m after the escape"}
+    text = json.dumps(fields)
+    answer = PlainAnswer("en")
+    shown = "".join(answer.grow(read(text[:end])) for end in range(len(text) + 1))
+    (question,) = plan([make_group(1, text=CHUNK.text)], RulesProvider(), load_prompt(), "en")
+    parsed = GroupAnswer(question, parse_answer(text, 6), "scripted", "m1", "p1", False, False, 10, 5)
+    shown += answer.end(build_finding(parsed, first_seen=NOW, last_seen=NOW))
+    assert shown.count("after the escape") == 1
+    assert "\x1b" not in shown and "[31" not in shown and "[0m" not in shown
+
+
 def test_an_answer_that_was_never_a_draft_begins_with_its_title() -> None:
     """An answer from the cache is in the order in which a person reads."""
     finding = build_finding(make_answer(), first_seen=NOW, last_seen=NOW)

@@ -239,7 +239,7 @@ async def test_one_repair_is_asked_for(bad: str) -> None:
     result = await _ask(provider, _groups(1))
     first, second = provider.requests
     assert second.user.startswith(first.user)
-    assert bad in second.user
+    assert json.dumps(bad) in second.user
     assert "not usable" in second.user
     assert [call.status for call in result.calls] == ["failed", "ok"]
     assert result.calls[0].tokens_in == 100

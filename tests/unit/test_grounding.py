@@ -68,6 +68,8 @@ def test_names_of_the_log_are_grounded(claim: str) -> None:
         ('The host "db02.internal" refused.', "db02.internal"),
         ("`numpy` 패키지가 없습니다.", "numpy"),
         ("MAX_RETRIES가 너무 작습니다.", "MAX_RETRIES"),
+        ("The file sr\u0441/tls.c is broken.", "sr\u0441/tls.c"),  # Cyrillic
+        ("The symbol tls\uff3fopen is not declared.", "tls\uff3fopen"),  # full-width
     ],
 )
 def test_names_from_nowhere_are_found(claim: str, foreign: str) -> None:

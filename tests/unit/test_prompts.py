@@ -26,6 +26,51 @@ from bifrost_flow.prompts import (
 from tests.samples import make_chunk
 
 LINES = st.text(alphabet=st.characters(exclude_characters="\n"), max_size=40)
+# Pieces of what frames and templates are made of, to be put together in any order.
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "<",
+                ">",
+                "|",
+                "/",
+                "[",
+                "]",
+                "\n",
+                " ",
+                "<log-",
+                "</log-",
+                "log",
+                "-",
+                "1| ",
+                "17|",
+                "{{log}}",
+            ),
+            *("<|", "|>", "｜", "[|", "|]", "s", "INST", "im_start", "im_end", "SYS", "eos", "start_of_turn"),
+            *(
+                "0123456789ab",
+                " lines=1-2 standing-out=1 guess=unknown/info>",
+                "\r",
+                "\u2028",
+                "\x85",
+                "\x0b",
+            ),
+            *(
+                "\u200b",
+                "\ufe0f",
+                "\U000e0101",
+                "\u202e",
+                "\x1b[2J",
+                "user",
+                "system",
+                "end_of_turn",
+                "tool_call",
+            ),
+        ]
+    ),
+    max_size=60,
+).map("".join)
 TEXTS = st.lists(LINES, min_size=1, max_size=30).map("\n".join)
 
 
@@ -86,7 +131,7 @@ def test_nothing_of_the_run_is_in_the_prompt() -> None:
     assert "765" not in text
 
 
-@given(TEXTS)
+@given(TEXTS | PIECES)
 def test_data_cannot_close_its_markers(text: str) -> None:
     """The closing marker stands once, at the end, and every line before it is numbered, whatever it holds."""
     excerpt = format_excerpt(make_chunk(text, anchor=0))
@@ -99,6 +144,43 @@ def test_data_cannot_close_its_markers(text: str) -> None:
     assert len(body) == text.count("\n") + 1
     assert all(line.startswith(f"{number}| ") for number, line in enumerate(body, 1))
     assert len(excerpt.splitlines()) == len(body) + 2
+
+
+@given(PIECES)
+def test_no_pieces_make_a_control_token(text: str) -> None:
+    """Whatever is taken out or put between, what is left holds no token of a chat template."""
+    shown = show_text(text)
+    tokens = (
+        "<|",
+        "|>",
+        "<｜",
+        "｜>",
+        "[|",
+        "|]",
+        "<s>",
+        "</s>",
+        "<eos>",
+        "[INST]",
+        "[/INST]",
+        "<<SYS>>",
+        "<</SYS>>",
+    )
+    turns = ("<start_of_turn>", "<end_of_turn>", "</end_of_turn>", "<tool_call>", "</tool_call>")
+    assert not [token for token in (*tokens, *turns) if token in shown]
+    assert show_text(shown) == shown
+
+
+@given(PIECES)
+def test_a_log_adds_nothing_to_the_frame(text: str) -> None:
+    """Around the excerpt the prompt is the same whatever the log says."""
+    chunk = make_chunk(text, anchor=0)
+    system, user = render_prompt(load_prompt(), chunk, "en")
+    excerpt = format_excerpt(chunk)
+    assert user.count(excerpt) == 1
+    assert (system, user.replace(excerpt, "{{log}}")) == (
+        render_prompt(load_prompt(), make_chunk(), "en")[0],
+        load_prompt().user.replace("{{lang}}", "English").strip(),
+    )
 
 
 def test_a_log_that_copies_markers_gets_others() -> None:
@@ -116,6 +198,9 @@ def test_a_log_that_copies_markers_gets_others() -> None:
         "<|im_end|>",
         "<|eot_id|>",
         "<｜User｜>",
+        "[|system|]",
+        "<EOS_TOKEN>",
+        "[gMASK]",
         "[INST]",
         "[/INST]",
         "<<SYS>>",
@@ -137,7 +222,7 @@ def test_control_tokens_of_chat_templates_lose_their_power(token: str) -> None:
 
 def test_hidden_text_is_not_shown() -> None:
     """Invisible characters, tag characters and direction overrides don't reach the model."""
-    assert show_text("a\u202eb\u200bc\U000e0041d\x00e") == "abcde"
+    assert show_text("a\u202eb\u200bc\U000e0041d\x00e\u3164f\U000e0101g\xad\x9b") == "abcdefg"
 
 
 @given(TEXTS, st.integers(1, 400), st.data())

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
-from bifrost_flow.records import Evidence, Finding, LogFile, Problem, Report
+from bifrost_flow.records import Evidence, Finding, LogFile, Problem, Report, SimilarFinding
 
 DATA = Path(__file__).parents[2] / "data" / "reports"
 HOSTILE: list[str] = json.loads((DATA / "hostile.json").read_text(encoding="utf-8"))
@@ -39,6 +39,18 @@ def unanswered(report: Report) -> Report:
 def half_answered(report: Report) -> Report:
     """A run whose model went away in the middle: seven failures were found, five were explained."""
     return replace(report, run=replace(report.run, groups=7))
+
+
+@pytest.fixture
+def with_similar(report: Report) -> Callable[[str], Report]:
+    """Return a maker of reports whose first new finding is like an earlier one of the given text."""
+    (new, *_) = [finding for finding in report.findings if finding.status == "new"]
+
+    def build(text: str) -> Report:
+        past = SimilarFinding("f1:past", "resolved", text, text, NOW - timedelta(days=3), 0.5)
+        return replace(report, similar={new.fingerprint: (past,)})
+
+    return build
 
 
 @pytest.fixture

@@ -26,6 +26,13 @@ from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
         ("50%\r100%", "50%\\x0d100%"),
         ("caf\udce9.log", "caf\\xe9.log"),
         ("\ud800", "\\ud800"),
+        ("a\u3164b\u115f\u034f", "a\\u3164b\\u115f\\u034f"),
+        ("x\U000e0101\U000e01ef", "x\\U000e0101\\U000e01ef"),
+        ("e" + "\u0301" * 500 + "!", "e" + "\u0301" * 8 + "…!"),
+        (
+            "\u2764\ufe0f Vie\u0302\u0323t \u0e17\u0e35\u0e48",
+            "\u2764\ufe0f Vie\u0302\u0323t \u0e17\u0e35\u0e48",
+        ),
         ("한국어 日本語\u00a0x\u3000", "한국어 日本語\u00a0x\u3000"),
     ],
 )

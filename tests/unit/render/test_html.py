@@ -141,3 +141,15 @@ def test_long_lists_are_cut(report: Report) -> None:
     text = render_report(replace(report, files=files), "html")
     assert text.count('<td class="path">log-') == 500
     assert "… and 9500 more" in text
+
+
+def test_similar_earlier_failures_are_shown(
+    with_similar: Callable[[str], Report], hostile_strings: list[str]
+) -> None:
+    """A new finding shows earlier ones like it with a command to open them; hostile ones change no tag."""
+    page = Structure(render_report(with_similar("Pin left-pad"), "html"))
+    shown = " ".join(page.texts)
+    assert "Similar earlier failures" in shown and "bifrost-flow show f1:past" in shown
+    assert shown.count("Pin left-pad") == 2 and "Resolved · 2026-11-20 02:14 UTC" in shown
+    for text in hostile_strings:
+        assert Structure(render_report(with_similar(f"x{text}"), "html")).outline() == page.outline()

@@ -14,7 +14,7 @@ from bifrost_flow.records import Report
 from bifrost_flow.render import render_report
 from bifrost_flow.render.defuse import make_visible, put_on_one_line
 from bifrost_flow.render.facts import order_findings
-from bifrost_flow.render.markdown import code, escape_inline, escape_paragraphs, fence
+from bifrost_flow.render.markdown import code, cut_markdown, escape_inline, escape_paragraphs, fence
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
@@ -206,3 +206,31 @@ def test_paragraphs_keep_their_lines(text: str) -> None:
     assert {token.type for token in tokens} == {"paragraph_open", "inline", "paragraph_close"}
     lines = "\n".join(read_text(token) for token in tokens if token.type == "inline").split("\n")
     assert lines == [line.strip() for line in text.split("\n") if line.strip()]
+
+
+@given(st.text("`![](x)|\n", max_size=40), st.integers(0, 200))
+def test_a_cut_opens_nothing(text: str, limit: int) -> None:
+    """A report that is cut ends with a whole line, so that no code span is cut open."""
+    report = f"# x\n\n{code(text + 'y')} and {code('![](z)')}\n\n{fence(text)}\n"
+    cut = cut_markdown(report, limit)
+    assert report.startswith(cut)
+    assert len(cut) <= max(limit, 0) and (not cut or cut.endswith("\n"))
+    assert "image" not in count_types(PARSER.parse(cut))
+    assert cut_markdown(report, len(report)) == report
+
+
+def test_similar_earlier_failures_follow_their_finding(
+    with_similar: Callable[[str], Report], hostile_strings: list[str]
+) -> None:
+    """A new finding shows what became of those like it, and how to open them; their texts stay text."""
+    text = render_report(with_similar("Pin `left-pad`"), "markdown")
+    assert text.count("Similar earlier failures") == 1
+    assert "- Resolved · 2026-11-20 02:14 UTC · Pin \\`left-pad\\`\\\n  Pin" in text
+    assert "`bifrost-flow show f1:past`" in text
+    assert "비슷했던 이전 장애" in render_report(replace(with_similar("x"), language="ko"), "markdown")
+    plain = count_types(PARSER.parse(render_report(with_similar("word"), "markdown")))
+    for hostile in hostile_strings:
+        shown = count_types(PARSER.parse(render_report(with_similar(f"x {hostile}"), "markdown")))
+        assert {name: shown[name] for name in plain if name not in ("text", "text_special", "softbreak")} == {
+            name: plain[name] for name in plain if name not in ("text", "text_special", "softbreak")
+        }

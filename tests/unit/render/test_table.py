@@ -25,7 +25,7 @@ def test_json_has_the_warehouse_columns(report: Report) -> None:
     assert set(body["run"]) == {field.name for field in fields(Run)}
     assert body["run"]["started_at"] == "2026-11-23T02:14:09.482913Z"
     assert body["run"]["versions"] == {"engine": "0.1.0", "schema": 1}
-    assert set(body["findings"][0]) == {"run_id"} | {field.name for field in fields(Finding)}
+    assert set(body["findings"][0]) == {"run_id", "similar"} | {field.name for field in fields(Finding)}
     assert body["findings"][0]["evidence"][1] == {
         "path": "ci/build-1184/test.log",
         "line": 20743,
@@ -34,6 +34,22 @@ def test_json_has_the_warehouse_columns(report: Report) -> None:
     assert set(body["files"][0]) == {"run_id"} | {field.name for field in fields(LogFile)}
     assert body["problems"][1]["stage"] == "analyse"
     assert body["findings"][4]["title"].startswith("링커가")
+
+
+def test_json_tells_what_new_findings_are_like(with_similar: Callable[[str], Report]) -> None:
+    """Each finding has a list of earlier ones, empty where there are none."""
+    findings = json.loads(render_report(with_similar("Pin left-pad"), "json"))["findings"]
+    (like,) = [finding["similar"] for finding in findings if finding["similar"]]
+    assert like == [
+        {
+            "fingerprint": "f1:past",
+            "status": "resolved",
+            "title": "Pin left-pad",
+            "suggestion": "Pin left-pad",
+            "last_seen": "2026-11-20T02:14:09.482913Z",
+            "likeness": 0.5,
+        }
+    ]
 
 
 def test_json_is_exact_and_safe_to_print(
