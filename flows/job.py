@@ -5,7 +5,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -34,9 +33,6 @@ from bifrost_flow.records import (
 )
 from bifrost_flow.render import render_report
 from bifrost_flow.settings import (
-    BedrockSettings,
-    OllamaSettings,
-    OpenAISettings,
     Settings,
     masked_settings,
 )
@@ -45,7 +41,6 @@ from bifrost_flow.summary import Summary, summarise
 from connectors.baselines import look_up_baselines, read_baseline
 from connectors.deadline import Background
 from connectors.journal import Journal, fold_orphans
-from connectors.models.choose import ModelSettings, choose_provider
 from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.limits import Budget, Caps, Rates
 from connectors.models.protocol import Provider
@@ -58,6 +53,7 @@ from connectors.tracking import TrackingResult
 from connectors.tracking import open_tracker as open_plain_tracker
 from connectors.tracking_process import RunTracker, open_tracker
 from connectors.warehouse import Warehouse
+from flows.opening import open_warehouse, pick_section, start_choosing
 from tasks.analyse import CachePlan, Limits, Listener, analyse, count_batches
 from tasks.export import Exported
 from tasks.ingest import Inputs
@@ -460,52 +456,6 @@ def name_source(paths: Sequence[str]) -> str:
     """Return a short name for what a run reads."""
     more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
     return f"{Path(paths[0]).name or paths[0]}{more}" if paths else "?"
-
-
-def open_warehouse(settings: Settings, *, create: bool) -> Warehouse | None:
-    """Return the warehouse; with `create=False`, None where there is none yet."""
-    try:
-        return Warehouse.open(settings.warehouse, project=settings.project, create=create)
-    except WarehouseError:
-        if create:
-            raise
-        return None
-
-
-def start_choosing(settings: Settings) -> "Future[tuple[Provider, str]]":
-    """Ask beside the reading who will answer: a server that is down takes half a second to say so."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="choose")
-    future = pool.submit(choose_provider, settings.provider, list_model_settings(settings))
-    pool.shutdown(wait=False)
-    return future
-
-
-def list_model_settings(settings: Settings) -> ModelSettings:
-    """Return what the connectors need to know of `settings`; `model` goes before each provider's own."""
-    section, key = pick_section(settings), settings.openai.api_key
-    return ModelSettings(
-        ollama_url=settings.ollama.url,
-        ollama_model=settings.model or settings.ollama.model,
-        openai_base_url=settings.openai.base_url,
-        openai_model=settings.model or settings.openai.model,
-        openai_api_key=key.get_secret_value() if key else None,
-        bedrock_model=settings.model or settings.bedrock.model,
-        bedrock_region=settings.bedrock.region,
-        bedrock_profile=settings.bedrock.profile,
-        bedrock_endpoint_url=settings.bedrock.endpoint_url,
-        timeout_s=section.timeout,
-        context_tokens=section.context_tokens,
-    )
-
-
-def pick_section(settings: Settings) -> OllamaSettings | OpenAISettings | BedrockSettings:
-    """Return the settings of the provider that is named; `auto` can only mean Ollama."""
-    match settings.provider:
-        case "openai":
-            return settings.openai
-        case "bedrock":
-            return settings.bedrock
-    return settings.ollama
 
 
 def describe_failed_run(run_id: str, project: str, source: str, started_at: datetime) -> Run:
