@@ -51,7 +51,7 @@ earlier_words AS MATERIALIZED (
             unnest(list_distinct(regexp_extract_all(lower(title || ' ' || root_cause), $word))) AS word
         FROM earlier
     )
-    WHERE word NOT IN (SELECT unnest($common_words))
+    ANTI JOIN (SELECT unnest($common_words) AS word) USING (word)
 ),
 frequencies AS MATERIALIZED (
     SELECT word, count(*) AS documents
@@ -115,8 +115,8 @@ weights AS MATERIALIZED (
         SELECT id, 0.5, unnest(list_distinct(regexp_extract_all(lower(root_cause), $word)))
         FROM texts
     )
+    ANTI JOIN (SELECT unnest($common_words) AS word) USING (word)
     LEFT JOIN frequencies USING (word)
-    WHERE word NOT IN (SELECT unnest($common_words))
     GROUP BY id, word
 ),
 totals AS (
