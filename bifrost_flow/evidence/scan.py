@@ -94,7 +94,7 @@ def scan_small_files(
     rows = found["row"].to_list()
     columns = [found[name].to_list() for name in ("text", "template", "kind", "step")]
     cleaned = clean_lines(lines)
-    hashes = hash_lines(lines) if learn or any(baselines) else None
+    hashes = hash_lines(lines) if any(baselines) else None
     chosen, spans = [], []
     start = 0
     for (path, _), text, baseline in zip_longest(files, texts, baselines):
@@ -115,14 +115,15 @@ def scan_small_files(
         spans.append((start, end))
         start = end
     finished = _finish(chosen)
-    if learn and hashes is not None:
-        return [
-            (replace(facts, learnt=build_baseline([hashes[first:last]], whole=True)), chunks)
-            if facts.outcome == "passed"
-            else (facts, chunks)
-            for (facts, chunks), (first, last) in zip(finished, spans, strict=True)
-        ]
-    return finished
+    if not learn:
+        return finished
+    # Only those that passed are worth the hashing of their lines.
+    return [
+        (replace(facts, learnt=build_baseline([hash_lines(lines[first:last])], whole=True)), chunks)
+        if facts.outcome == "passed"
+        else (facts, chunks)
+        for (facts, chunks), (first, last) in zip(finished, spans, strict=True)
+    ]
 
 
 def _start(baseline: Baseline | None) -> _State:
