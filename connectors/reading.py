@@ -51,6 +51,8 @@ BROKEN_ERRORS = (
 )
 
 
+# Control characters that no text has.
+_JUNK = bytes((*range(1, 7), *range(14, 27), *range(28, 32)))
 _PADDING = re.compile(rb"\x00{64,}")
 
 
@@ -89,7 +91,7 @@ def is_binary(head: bytes) -> bool:
         return True
     head = text
     zeros = head.count(0)
-    junk = sum(head.count(byte) for byte in (*range(1, 7), *range(14, 27), *range(28, 32)))
+    junk = len(head) - len(head.translate(None, _JUNK))
     return zeros > max(2, len(head) // 500) or junk > len(head) // 20
 
 
