@@ -1,6 +1,7 @@
 """The inputs and the arithmetic of the bench; its figures are no tests."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.bench.inputs import about_log, make_distinct, make_small, make_words
 from tests.bench.make_log import CORPUS, STYLES, list_marked, read_texts, write_log
-from tests.bench.measure import CannotMeasure, Figure, render_table, run, take_turns
+from tests.bench.measure import ROOT, CannotMeasure, Figure, render_table, run, take_turns
 
 LARGE = "x = b'1' * 200_000_000; import time; time.sleep(1.5)"
 
@@ -63,19 +64,26 @@ def test_other_inputs_are_of_the_shape_that_is_named(tmp_path: Path) -> None:
     assert all(word.isalpha() for word in words)
 
 
+# In a process of its own: what a child takes is never less than what its parent does, and the tests' is large.
+MEASURED = f"""
+import json, sys
+from tests.bench.measure import run
+child = "import subprocess, sys; subprocess.run([sys.executable, '-c', " + repr({LARGE!r}) + "])"
+commands = ({LARGE!r}, "pass", {LARGE!r} + "; " + child)
+print(json.dumps([run([sys.executable, "-c", command]).peak_mib for command in commands]))
+"""
+
+
 def test_what_a_process_takes_is_its_own() -> None:
     """Memory is that of the command that ran and of its children together, not of one before it."""
-    large = run([sys.executable, "-c", LARGE])
-    small = run([sys.executable, "-c", "pass"])
-    assert large.peak_mib > small.peak_mib + 50
-    both = run(
-        [
-            sys.executable,
-            "-c",
-            f"{LARGE}; import subprocess, sys; subprocess.run([sys.executable, '-c', {LARGE!r}])",
-        ]
-    )
-    assert both.peak_mib > 1.7 * large.peak_mib
+    done = subprocess.run([sys.executable, "-c", MEASURED], cwd=ROOT, capture_output=True, check=True)
+    large, small, both = json.loads(done.stdout)
+    assert large > small + 50
+    assert both > 1.7 * large
+
+
+def test_a_command_that_fails_is_told_with_its_words() -> None:
+    """What can't be measured says why."""
     with pytest.raises(CannotMeasure, match="told"):
         run([sys.executable, "-c", "raise SystemExit('told')"])
 
