@@ -64,7 +64,7 @@ def test_other_inputs_are_of_the_shape_that_is_named(tmp_path: Path) -> None:
     assert all(word.isalpha() for word in words)
 
 
-# In a process of its own: what a child takes is never less than what its parent does, and the tests' is large.
+# In a process of its own: a child takes no less than its parent does, and that of the tests is large.
 MEASURED = f"""
 import json, sys
 from tests.bench.measure import run
