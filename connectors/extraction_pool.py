@@ -83,7 +83,8 @@ class ExtractionPool:
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "connectors.extraction_pool"],
+            # -P: a folder of the same name where we are called must not be taken for our package.
+            [sys.executable, "-P", "-m", "connectors.extraction_pool"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

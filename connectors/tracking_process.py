@@ -51,7 +51,8 @@ def preload() -> None:
     global _preloaded
     if _preloaded is None:
         _preloaded = subprocess.Popen(
-            [sys.executable, "-m", "connectors.tracking_process"],
+            # -P: a folder of the same name where we are called must not be taken for our package.
+            [sys.executable, "-P", "-m", "connectors.tracking_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ import pytest
 from bifrost_flow.evidence.baseline import build_baseline, hash_lines
 from bifrost_flow.records import Chunk, FileEvidence
 from connectors import extraction
-from connectors.extraction_pool import ExtractionPool
+from connectors.extraction_pool import ExtractionPlan, ExtractionPool
 from connectors.sources import find_sources
 
 LOGS = Path(__file__).parents[1] / "data" / "logs"
@@ -106,3 +106,18 @@ def test_nothing_is_left_running_when_the_reader_stops(folder: Path, monkeypatch
     reading.close()
     assert pools[0]._started
     assert all(process.poll() is not None for process in pools[0]._started)
+
+
+def test_a_folder_named_like_our_package_is_not_taken_for_it(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes find our own code, wherever they are started."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "connectors").mkdir()
+    (elsewhere / "connectors" / "__init__.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(elsewhere)
+    sources, _, _ = find_sources([str(folder / "00.log"), str(folder / "01.log")])
+    with ExtractionPool(1, ExtractionPlan(500)) as pool:
+        found = pool.submit(sources).result()
+    assert found is not None
+    assert [each.file.path for each in found] == [source.path for source in sources]
