@@ -72,10 +72,22 @@ def pick_formats(named: Sequence[str] | None, *, out: str | None, configured: st
     return (configured,) if out == "-" else tuple(dict.fromkeys((configured, "html")))
 
 
+# A run's report is wanted several times: as a file, as an artifact of Prefect's and as one of MLflow's.
+_last: tuple[Report, dict[str, str]] | None = None
+
+
 def render_report(report: Report, format: str) -> str:
-    """Return `report` as text in `format`, one of `FORMATS`.
+    """Return `report` as text in `format`, one of `FORMATS`; what was made of the last report is remembered.
 
     Raises:
         SettingsError: there is no such format.
     """
-    return find_format(format).render(report)
+    global _last
+    known = find_format(format)
+    kept = _last  # looked at once: another thread may render another report
+    if kept is None or kept[0] is not report:
+        _last = kept = (report, {})
+    texts = kept[1]
+    if known.name not in texts:
+        texts[known.name] = known.render(report)
+    return texts[known.name]

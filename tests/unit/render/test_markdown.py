@@ -234,3 +234,12 @@ def test_similar_earlier_failures_follow_their_finding(
         assert {name: shown[name] for name in plain if name not in ("text", "text_special", "softbreak")} == {
             name: plain[name] for name in plain if name not in ("text", "text_special", "softbreak")
         }
+
+
+def test_a_report_is_rendered_once_and_not_taken_for_another(report: Report) -> None:
+    """What is wanted twice is the same text; another report gets its own."""
+    first = render_report(report, "markdown")
+    other = replace(report, findings=())
+    assert render_report(report, "markdown") is first
+    assert render_report(other, "markdown") != first
+    assert render_report(report, "markdown") == first
