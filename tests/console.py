@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,3 +75,24 @@ class Console:
             check=False,
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def call_in_terminal(self, *words: str | Path, **extra: str) -> Done:
+        """Run a command whose standard output is a terminal of 100 columns and 40 lines."""
+        screen, terminal = pty.openpty()
+        started = subprocess.Popen(
+            [BIFROST, *map(str, words)],
+            cwd=self.folder,
+            env=self.environment(TERM="xterm", COLUMNS="100", LINES="40", **extra),
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+        )
+        os.close(terminal)
+        shown = b""
+        # On Linux reading fails once the other side is closed.
+        with suppress(OSError):
+            while piece := os.read(screen, 65536):
+                shown += piece
+        _, err = started.communicate(timeout=60)
+        os.close(screen)
+        return Done(started.returncode, shown.decode(), err.decode())

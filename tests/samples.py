@@ -1,8 +1,10 @@
 """Chunks, groups and reports for tests of what comes after the evidence stage."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from bifrost_flow.records import Chunk, Group, Report, Run, new_run_id
+from bifrost_flow.records import CachedAnswer, Chunk, Group, Report, Run, new_run_id
+from connectors.warehouse import Warehouse
 
 STARTED = datetime(2026, 3, 1, 2, 30, 0, 123000, tzinfo=UTC)
 
@@ -54,6 +56,12 @@ def make_group(number: int = 1, *, size: int = 1, text: str | None = None) -> Gr
         for copy in range(size)
     )
     return Group(fingerprint, chunks[0], chunks)
+
+
+def find_answers(warehouse: Warehouse, keys: Iterable[str]) -> dict[str, CachedAnswer]:
+    """Return the answers that a look-up finds for `keys` themselves."""
+    found = warehouse.find_candidates("", [(key, "") for key in keys])
+    return {key: answer for (key, _), (answer,) in found.items()}
 
 
 def make_report(status: str = "completed") -> Report:

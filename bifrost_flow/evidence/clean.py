@@ -79,11 +79,6 @@ MAX_OVERWRITTEN = 4  # parts of a line that are kept though something else was w
 MAX_LAYERS = 3
 
 
-def strip_escapes(line: str) -> str:
-    """Return `line` without terminal escapes; time and prefix stay."""
-    return line if line.isprintable() else _escapes.sub("", line)
-
-
 def clean_line(line: str) -> str:
     """Return what a person would have seen of `line`, without time and CI prefix; indentation stays."""
     for _ in range(MAX_LAYERS):

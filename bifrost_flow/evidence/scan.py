@@ -233,7 +233,7 @@ def _prune(state: _State) -> None:
     situation = _situation(state)
     state.anchors = _best_anchors(state, situation, 2 * KEEP_ANCHORS)
     state.floor = select.score_anchor(state.anchors[-1], situation)
-    lines = sorted([anchor.line for anchor in state.anchors] + state.fails[-4:])
+    lines = sorted([*(anchor.line for anchor in state.anchors), *state.fails[-4:], *situation.new])
     kept = []
     for start, texts in state.windows:
         at = bisect_left(lines, start - AFTER)

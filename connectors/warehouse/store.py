@@ -116,13 +116,6 @@ class Warehouse:
         """Tell whether `write_calls` was done for a run of this project."""
         return self._file("llm_calls", run_id).exists()
 
-    def find_answers(self, keys: Sequence[str]) -> dict[str, CachedAnswer]:
-        """Return the cached answers for `keys`, by key; the newest of several. One query for all."""
-        if not keys:
-            return {}
-        found = self.query_named("cache", "find_answers", {"keys": list(dict.fromkeys(keys))})
-        return {row[0]: CachedAnswer(*row) for row in found.rows}
-
     def find_candidates(
         self, identity: str, wanted: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], list[CachedAnswer]]:

@@ -11,6 +11,7 @@ ANSWERS = 1_000_000
 KEYS = 100_000
 BAR_S = 10.0
 BAR_MIB = 1024.0
+IDENTITY = "i1:bench"
 
 
 def measure_cache(options: Options) -> Iterator[Figure]:
@@ -28,7 +29,7 @@ def main() -> None:
     keys = [name_key(2 * number * ANSWERS // KEYS) for number in range(KEYS)]
     warehouse = Warehouse.open(sys.argv[1])
     began = time.perf_counter()
-    found = warehouse.find_answers(keys)
+    found = warehouse.find_candidates(IDENTITY, [(key, f"f1:{number}") for number, key in enumerate(keys)])
     print(time.perf_counter() - began)
     if len(found) != KEYS // 2:
         raise SystemExit(f"{len(found)} of {KEYS // 2} answers were found")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -286,30 +285,10 @@ def test_markdown_in_a_pipe_is_markdown_and_rendered_in_a_terminal(shell: Consol
     source = shell.call("analyze", LOG, "--provider", "rules", "--format", "markdown").out
     assert source.startswith("## ")
     assert "**Root cause**" in source
-    screen, terminal = pty.openpty()
     with ModelServer(piece_delay_s=0.02) as server:
-        started = subprocess.Popen(
-            [BIFROST, "analyze", str(LOG), *OLLAMA],
-            cwd=shell.folder,
-            env=shell.environment(TERM="xterm", BIFROST_OLLAMA_URL=server.url, COLUMNS="100", LINES="40"),
-            stdin=subprocess.DEVNULL,
-            stdout=terminal,
-            stderr=subprocess.PIPE,
-        )
-        os.close(terminal)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(screen, 65536)
-            except OSError:  # Linux: the other side is closed
-                break
-            if not piece:
-                break
-            shown += piece
-        started.communicate(timeout=60)
-    os.close(screen)
-    text = shown.decode()
-    assert started.returncode == 0
+        done = shell.call_in_terminal("analyze", LOG, *OLLAMA, BIFROST_OLLAMA_URL=server.url)
+    text = done.out
+    assert done.code == 0
     assert "**Root cause**" not in text and "Root cause" in text
     assert text.count("Root cause") > 2, "nothing was shown while it was written"
     assert text.rstrip().count("Fingerprint") == 1

@@ -4,10 +4,7 @@ import csv
 import io
 import itertools
 import json
-import os
-import pty
 import re
-import subprocess
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ import httpx
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.console import BIFROST, Console
+from tests.console import Console
 from tests.e2e.test_html import CHROMIUM, browse
 from tests.hostile_logs import FAKE_ANSWER, HOSTILE_LOGS
 from tests.model_server import ModelServer
@@ -340,38 +337,11 @@ def test_nothing_was_done(ran: Ran) -> None:
 def test_a_real_terminal_gets_only_our_sequences(ran: Ran, name: str) -> None:
     """An answer that is full of sequences, shown while it is written, brings none of them along."""
     (log,) = [log for log in HOSTILE_LOGS if log.name == name]
-    words = "\n".join(log.lines)
-    answer = json.loads(FAKE_ANSWER) | {"title": words, "root_cause": words, "suggestion": words}
-    screen, terminal = pty.openpty()
+    said = "\n".join(log.lines)
+    answer = json.loads(FAKE_ANSWER) | {"title": said, "root_cause": said, "suggestion": said}
     with ModelServer(answer=lambda _: json.dumps(answer)) as server:
-        started = subprocess.Popen(
-            [
-                BIFROST,
-                "analyze",
-                f"logs/{log.file_name}",
-                "--no-cache",
-                "--warehouse",
-                f"tty-{name}",
-                *OLLAMA,
-            ],
-            cwd=ran.console.folder,
-            env=ran.console.environment(TERM="xterm", COLUMNS="100", LINES="40", **{SERVER: server.url}),
-            stdin=subprocess.DEVNULL,
-            stdout=terminal,
-            stderr=subprocess.PIPE,
-        )
-        os.close(terminal)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(screen, 65536)
-            except OSError:  # Linux: the other side is closed
-                break
-            if not piece:
-                break
-            shown += piece
-        _, err = started.communicate(timeout=60)
-    os.close(screen)
-    assert started.returncode == 0, err
-    assert "Root cause" in shown.decode()
-    assert is_inert(_OURS_IN_A_TERMINAL.sub("", shown.decode()))
+        words = ["analyze", f"logs/{log.file_name}", "--no-cache", "--warehouse", f"tty-{name}", *OLLAMA]
+        done = ran.console.call_in_terminal(*words, **{SERVER: server.url})
+    assert done.code == 0, done.err
+    assert "Root cause" in done.out
+    assert is_inert(_OURS_IN_A_TERMINAL.sub("", done.out))

@@ -10,6 +10,7 @@ import pytest
 from bifrost_flow.records import CachedAnswer
 from connectors.warehouse import Warehouse
 from connectors.warehouse.pruning import Pruning, prune_answers
+from tests.samples import find_answers
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -74,7 +75,7 @@ def test_readers_and_writers_beside_a_prune_lose_nothing(store: Warehouse) -> No
         nonlocal reads
         while not done.is_set():
             reads += 1
-            if not store.find_answers(["k1:0001"]):
+            if not find_answers(store, ["k1:0001"]):
                 missed.append("k1:0001")
 
     def write() -> None:

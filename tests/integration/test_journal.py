@@ -17,6 +17,7 @@ from bifrost_flow.errors import WarehouseError
 from bifrost_flow.records import CachedAnswer, Call, new_run_id
 from connectors.journal import Journal, fold_orphans, read_orphans
 from connectors.warehouse import Warehouse
+from tests.samples import find_answers
 
 NOW = datetime(2026, 11, 1, 2, 0, 0, 5, tzinfo=UTC)
 
@@ -64,9 +65,9 @@ def test_folded_answers_are_in_the_cache(warehouse: Warehouse) -> None:
     journal = Journal(warehouse.location, new_run_id())
     journal.append(build_answer("k1"), build_call("k1"))
     journal.append(None, build_call("k2", status="failed"))
-    assert warehouse.find_answers(["k1"]) == {}
+    assert find_answers(warehouse, ["k1"]) == {}
     assert journal.fold(warehouse) == 1
-    assert warehouse.find_answers(["k1", "k2"]) == {"k1": build_answer("k1")}
+    assert find_answers(warehouse, ["k1", "k2"]) == {"k1": build_answer("k1")}
     assert list_journals(warehouse) == []
     assert fold_orphans(warehouse) == ()
     assert warehouse.query("FROM llm_calls").rows == [], "the run itself writes its calls"
@@ -93,7 +94,7 @@ def test_killed_run_loses_no_answer(warehouse: Warehouse, lines: int) -> None:
     # It may have been killed between writing an answer down and saying so.
     assert len(orphan.answers) - (lines + rest) in (0, 1)
     keys = [f"k{number}" for number in range(len(orphan.answers))]
-    assert sorted(warehouse.find_answers([*keys, "k99999"])) == sorted(keys)
+    assert sorted(find_answers(warehouse, [*keys, "k99999"])) == sorted(keys)
     counted = warehouse.query("SELECT project, run_id, count(*) FROM llm_calls GROUP BY ALL").rows
     assert counted == [("web", run_id, len(keys))]
     assert list_journals(warehouse) == []
@@ -146,7 +147,7 @@ def test_run_killed_while_it_persisted_counts_its_calls_once(warehouse: Warehous
     journal.close()
     fold_orphans(warehouse)
     assert warehouse.query("SELECT count(*) FROM llm_calls").rows == [(2,)]
-    assert list(warehouse.find_answers(["k1"])) == ["k1"]
+    assert list(find_answers(warehouse, ["k1"])) == ["k1"]
 
 
 def fold_after(location: str, start: float) -> None:

@@ -22,6 +22,7 @@ from bifrost_flow.status import assign_statuses
 from connectors.warehouse import TABLES, Warehouse
 from connectors.warehouse.catalog import read_migrations, read_queries, read_views, run_migrations
 from connectors.warehouse.location import write_whole
+from tests.samples import find_answers
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -378,9 +379,9 @@ def test_answers_are_found_by_key_in_any_project(warehouse: Warehouse) -> None:
     Warehouse.open(warehouse.location, project="web").write_answers(
         [build_answer("k1", "new", at=NOW + timedelta(seconds=1))]
     )
-    found = warehouse.find_answers(["k1", "k2", "k3", "k1"])
+    found = find_answers(warehouse, ["k1", "k2", "k3", "k1"])
     assert found == {"k1": build_answer("k1", "new", at=NOW + timedelta(seconds=1)), "k2": build_answer("k2")}
-    assert warehouse.find_answers([]) == {}
+    assert find_answers(warehouse, []) == {}
 
 
 def test_thousands_of_keys_are_one_query(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +395,7 @@ def test_thousands_of_keys_are_one_query(warehouse: Warehouse, monkeypatch: pyte
         return original(self, sql, parameters)
 
     monkeypatch.setattr(Warehouse, "query", count)
-    found = warehouse.find_answers([f"k{number}" for number in range(0, 6000, 2)])
+    found = find_answers(warehouse, [f"k{number}" for number in range(0, 6000, 2)])
     assert {key: answer.response for key, answer in found.items()} == {
         f"k{number}": str(number) for number in range(0, 3000, 2)
     }
@@ -430,7 +431,7 @@ def test_answers_of_an_older_version_are_found_by_key(tmp_path: Path) -> None:
     warehouse.write_answers([build_answer("k1")])
     (path,) = (tmp_path / "old" / "cache").glob("[!_]*.parquet")
     pl.read_parquet(path).drop("identity", "fingerprint", "sighting").write_parquet(path)
-    assert warehouse.find_answers(["k1"]) == {"k1": build_answer("k1")}
+    assert find_answers(warehouse, ["k1"]) == {"k1": build_answer("k1")}
     found = warehouse.find_candidates("i1:a", [("k1", "f1:a"), ("k2", "")])
     assert found == {("k1", "f1:a"): [build_answer("k1")]}
 

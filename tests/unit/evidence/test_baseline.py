@@ -217,3 +217,19 @@ def test_learning_and_merging_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(learner.finish([]).templates) == 50
     merged = whole(letters)
     assert (len(merged.templates), merged.whole) == (50, False)
+
+
+def test_a_new_line_far_from_failures_is_shown_however_many_there_are() -> None:
+    """Of a log with thousands of failures that passing runs say too, the one line that is new is kept."""
+
+    def spell(number: int) -> str:
+        return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+    noise = [f"ERROR: unit {spell(number)} is broken and not built" for number in range(3000)]
+    silent = [f"{spell(number)} of the units is looked at" for number in range(1000)]
+    blocks = [encode([*silent[:500], QUIET, *silent[500:]])]
+    blocks += [encode(noise[first : first + 300]) for first in range(0, 3000, 300)]
+    _, chunks = scan_file(
+        iter(blocks), "a.log", budget_tokens=500, max_line_bytes=1 << 16, baseline=whole(noise, silent)
+    )
+    assert "the toolchain of tuesday" in shown(chunks)
