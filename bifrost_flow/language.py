@@ -2,6 +2,7 @@
 
 import json
 import os
+import string
 import sys
 from functools import cache
 from pathlib import Path
@@ -56,7 +57,20 @@ def current_language() -> str:
 def t(key: str, /, *, lang: str | None = None, **values: object) -> str:
     """Return the text of `key` in `lang` (default: the language in force) with `{name}` placeholders filled.
 
+    `{calls:call|calls}` is a number with the word that goes with it: `1 call`, `2 calls`.
+
     Raises:
         KeyError: the locales have no such key; a test keeps this from happening.
     """
-    return _read_locale(lang or current_language())[key].format(**values)
+    return _TEXTS.vformat(_read_locale(lang or current_language())[key], (), values)
+
+
+class _Texts(string.Formatter):
+    def format_field(self, value: object, format_spec: str) -> str:
+        one, choice, many = format_spec.partition("|")
+        if not choice:
+            return super().format_field(value, format_spec)
+        return f"{value} {one if str(value) == '1' else many}"
+
+
+_TEXTS = _Texts()

@@ -28,13 +28,13 @@ def explain_invalid(error: ValidationError, layers: Sequence[Layer], known: Mapp
         secret = field is not None and "SecretStr" in str(field.annotation)
         value = MASK if secret else json.dumps(mask_urls(problem["input"]), ensure_ascii=False, default=str)
         reason = problem.get("ctx", {}).get("error")
-        allowed = str(reason) if isinstance(reason, ValueError) else _describe_allowed(problem, field)
+        allowed = str(reason) if isinstance(reason, ValueError) else describe_allowed(problem, field)
         shown = ".".join(path) if key == "prices" else key
         lines.append(t("settings_error.value", where=place, key=shown, value=value, allowed=allowed))
     return "\n".join(dict.fromkeys(lines))
 
 
-def _describe_allowed(problem: Mapping[str, Any], field: FieldInfo | None) -> str:
+def describe_allowed(problem: Mapping[str, Any], field: FieldInfo | None) -> str:
     """Say what a field takes, from pydantic's error and, for its limits, from the field."""
     kind, limits = str(problem["type"]), problem.get("ctx", {})
     bound = next((f" {sign} {limits[name]:g}" for name, sign in _BOUNDS.items() if name in limits), "")

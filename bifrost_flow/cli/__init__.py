@@ -16,8 +16,11 @@ from bifrost_flow.cli import (
     settings,
     tables,
 )
+from bifrost_flow.cli.completion import complete_values
+from bifrost_flow.cli.words import translate_typer
 from bifrost_flow.language import t
 
+translate_typer()
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -40,3 +43,4 @@ def main(
 
 for commands in (run, analyze, evidence, evaluate, tables, cache, prompts, export, settings, server):
     commands.register(app)
+complete_values(app)

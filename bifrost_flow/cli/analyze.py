@@ -10,6 +10,7 @@ import typer
 from bifrost_flow.cli.answers import open_answers
 from bifrost_flow.cli.failures import exit_on_errors
 from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
+from bifrost_flow.cli.output import Quiet, Verbose, apply_output_settings
 from bifrost_flow.errors import BifrostError
 from bifrost_flow.language import current_language, t
 from bifrost_flow.progress import watch
@@ -50,6 +51,8 @@ def analyze(
     regex: Regex = False,
     since: Since = None,
     until: Until = None,
+    quiet: Quiet = False,
+    _verbose: Verbose = False,
 ) -> None:
     with exit_on_errors(at_once=True):
         shown_as = output or (AnswerFormat.markdown if sys.stdout.isatty() else AnswerFormat.text)
@@ -70,7 +73,7 @@ def analyze(
             "evidence.budget_tokens": budget_tokens,
         }
         try:
-            done = _analyze(target, parameters, wanted, overrides, shown_as)
+            done = _analyze(target, parameters, wanted, overrides, shown_as, quiet=quiet)
         except BifrostError as error:
             if shown_as is AnswerFormat.json:
                 _print_json({"status": "failed", "error": str(error)})
@@ -86,18 +89,20 @@ def _analyze(
     wanted: dict[str, Any],
     overrides: dict[str, Any],
     output: AnswerFormat,
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Analyze `target`, show answers as they come and the rest after them, and return the result."""
-    from bifrost_flow.cli.output import apply_output_settings
     from bifrost_flow.settings import load_settings
     from connectors.prefect_server import find_configured_url
 
     settings = load_settings(overrides)
     apply_output_settings(settings)
     read_filter(wanted)  # refused before anything is read or started
-    if target == "-" and sys.stdin.isatty():
+    if target == "-" and sys.stdin.isatty() and not quiet:
         print(t("analyze.typing"), file=sys.stderr)
     listener, shown = open_answers(output)
+    listener.quiet = quiet
     with shown:
         watch(listener)
         call = _run_as_flow if find_configured_url() else _run_here
@@ -107,7 +112,7 @@ def _analyze(
         _print_json(done)
     else:
         _show_rest(done, as_markdown=output is AnswerFormat.markdown)
-    _tell_counts(done, settings)
+    _tell_counts(done, settings, quiet=quiet)
     return done
 
 
@@ -207,10 +212,12 @@ def _describe_other(other: dict[str, Any], *, as_markdown: bool) -> str:
     return f"  {place}  {category}  {other['text']}  [{other['fingerprint']}]"
 
 
-def _tell_counts(done: dict[str, Any], settings: "Settings") -> None:
+def _tell_counts(done: dict[str, Any], settings: "Settings", *, quiet: bool) -> None:
     """Say on standard error what went wrong, what was spent, and where it all is."""
     for problem in done["problems"]:
         print(put_on_one_line(problem), file=sys.stderr)
+    if quiet:
+        return
     if done["findings"] or done["others"]:
         counts = {name: f"{done[name]:,}" for name in ("llm_calls", "cache_hits", "tokens_in", "tokens_out")}
         print(

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 
 class Notes(Silent):
-    """Says what a person should know on standard error, and shows no answer."""
+    """Says what a person should know on standard error, unless `quiet`, and shows no answer."""
+
+    quiet = False
 
     def tell(self, message: str) -> None:
-        print(make_visible(message), file=sys.stderr, flush=True)
+        if not self.quiet:
+            print(make_visible(message), file=sys.stderr, flush=True)
 
     def finish(self) -> None:
         """Nothing more will come."""
@@ -107,7 +110,7 @@ class LiveAnswers(Notes):
             self.live.update(Spinner("dots", Text(t(f"stage.{stage}"), "dim")))
 
     def tell(self, message: str) -> None:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self.quiet:
             self._console.print(make_visible(message), style="dim", markup=False, highlight=False)
         else:
             super().tell(message)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
+from bifrost_flow.cli.output import Quiet, Verbose, apply_output_settings
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.render.defuse import put_on_one_line
@@ -40,7 +41,8 @@ def evaluate(
     lang: Annotated[str | None, typer.Option(help=t("app.lang"))] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help=t("run.concurrency"))] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help=t("run.no_cache"))] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=t("run.quiet"))] = False,
+    quiet: Quiet = False,
+    _verbose: Verbose = False,
 ) -> None:
     with exit_on_errors(at_once=True):
         parameters = {
@@ -81,7 +83,6 @@ def parse_budgets(words: Sequence[str]) -> list[int]:
 
 def _run_evaluation(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Run the flow here and return its result."""
-    from bifrost_flow.cli.output import apply_output_settings
     from bifrost_flow.cli.progress import show_progress
     from bifrost_flow.cli.run import call_flow, check_prompt
     from bifrost_flow.cli.session import PrefectSession

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
+from bifrost_flow.cli.output import Quiet
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import set_language, t
 from bifrost_flow.records import Chunk, Problem
@@ -58,9 +59,9 @@ def choose(**options: Any) -> "EventFilter | None":
         raise typer.BadParameter(str(error)) from error
 
 
-def end(problems: list[Problem], notes: list[str]) -> None:
-    """Tell what went wrong, and what was only mended; the exit code is that of the former."""
-    for note in notes:
+def end(problems: list[Problem], notes: list[str], *, quiet: bool) -> None:
+    """Tell what went wrong, and unless `quiet` what was only mended; the exit code is that of the former."""
+    for note in () if quiet else notes:
         sys.stderr.write(put_on_one_line(note) + "\n")
     report_problems(problems)
     if problems:
@@ -105,6 +106,7 @@ def extract(
     since: Since = None,
     until: Until = None,
     lang: Lang = None,
+    quiet: Quiet = False,
 ) -> None:
     """Print the lines of each log that tell why it failed."""
     begin(output, ("jsonl", "text"), lang)
@@ -118,7 +120,7 @@ def extract(
     baselines = dict.fromkeys((source.path for source in sources), good) if good else {}
     notes: list[str] = []
     try:
-        with Reading(sum(source.size for source in sources)) as reading:
+        with Reading(sum(source.size for source in sources), quiet=quiet) as reading:
             found = extract_evidence(
                 sources,
                 budget_tokens=budget_tokens,
@@ -141,7 +143,7 @@ def extract(
                         print_chunk(chunk)
     finally:
         remove_spooled(sources)
-    end(problems, notes)
+    end(problems, notes, quiet=quiet)
 
 
 def _read_baseline(targets: list[str]) -> "Baseline":
@@ -172,7 +174,7 @@ def render_events(path: str, events: "pl.DataFrame") -> str:
 
 
 def _read_blocks(
-    paths: Sequence[str], problems: list[Problem], notes: list[str], *, silent: bool = False
+    paths: Sequence[str], problems: list[Problem], notes: list[str], *, quiet: bool, silent: bool = False
 ) -> Iterator[tuple[str, "EventBlock"]]:
     """Yield the events of all logs that `paths` name, with the path of each, and collect what went wrong.
 
@@ -186,7 +188,7 @@ def _read_blocks(
     sources, _, unread = find_sources(paths)
     problems.extend(unread)
     try:
-        with Reading(sum(source.size for source in sources)) as reading:
+        with Reading(sum(source.size for source in sources), quiet=quiet) as reading:
             for source in sources:
                 facts = ReadFacts()
                 lines = read_line_blocks(source, facts, bytes_done=reading.advance)
@@ -221,14 +223,15 @@ def events(
     paths: Paths,
     output: Annotated[str, typer.Option("--format", help=t("evidence.format"))] = "text",
     lang: Lang = None,
+    quiet: Quiet = False,
 ) -> None:
     """Print the events of each log: lines with their time, level and what goes on with them."""
     begin(output, ("jsonl", "text"), lang)
     problems: list[Problem] = []
     notes: list[str] = []
-    for path, block in _read_blocks(paths, problems, notes):
+    for path, block in _read_blocks(paths, problems, notes, quiet=quiet):
         _print_block(path, block, None, as_text=output == "text")
-    end(problems, notes)
+    end(problems, notes, quiet=quiet)
 
 
 def filter_events(
@@ -241,6 +244,7 @@ def filter_events(
     stats: Annotated[bool, typer.Option("--stats", help=t("evidence.filter.stats"))] = False,
     output: Annotated[str, typer.Option("--format", help=t("evidence.filter.format"))] = "text",
     lang: Lang = None,
+    quiet: Quiet = False,
 ) -> None:
     """Print the events that have a level, words or a time; events of several lines are kept or dropped
     whole."""
@@ -251,7 +255,7 @@ def filter_events(
     problems: list[Problem] = []
     notes: list[str] = []
     counts = EventStats()
-    for path, block in _read_blocks(paths, problems, notes, silent=stats):
+    for path, block in _read_blocks(paths, problems, notes, quiet=quiet, silent=stats):
         kept = wanted.keeps(block) if wanted else None
         if stats:
             counts.add(block.events if kept is None else block.events.filter(kept))
@@ -261,4 +265,4 @@ def filter_events(
         from bifrost_flow.cli.statistics import print_stats
 
         print_stats(counts.summarise(), as_json=output != "text")
-    end(problems, notes)
+    end(problems, notes, quiet=quiet)

@@ -125,9 +125,9 @@ def show_progress(*, quiet: bool) -> tuple[Silent, AbstractContextManager[object
 
 
 class Reading:
-    """A bar of the bytes that were read, on standard error; nothing where that is no terminal."""
+    """A bar of the bytes read, on standard error; nothing if `quiet` or where that is no terminal."""
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, *, quiet: bool = False) -> None:
         console = Console(stderr=True)
         self._bar = Progress(
             SpinnerColumn(),
@@ -137,7 +137,7 @@ class Reading:
             console=console,
             transient=True,
             redirect_stdout=False,
-            disable=not console.is_terminal or total_bytes < LONG_BYTES,
+            disable=quiet or not console.is_terminal or total_bytes < LONG_BYTES,
         )
         self._task = self._bar.add_task("", total=total_bytes)
 

@@ -14,6 +14,7 @@ import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
 from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
+from bifrost_flow.cli.output import Quiet, Verbose, apply_output_settings
 from bifrost_flow.errors import BifrostError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
@@ -72,7 +73,8 @@ def run(
     since: Since = None,
     until: Until = None,
     as_json: Annotated[bool, typer.Option("--json", help=t("run.json"))] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help=t("run.quiet"))] = False,
+    quiet: Quiet = False,
+    _verbose: Verbose = False,
 ) -> None:
     with exit_on_errors(at_once=True):
         wanted = {"severity": severity, "keywords": keyword, "regex": regex, "since": since, "until": until}
@@ -110,7 +112,6 @@ def run(
 
 def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool, quiet: bool) -> int:
     """Run the flow here, show what came of it, and return the exit code."""
-    from bifrost_flow.cli.output import apply_output_settings
     from bifrost_flow.cli.progress import show_progress
     from bifrost_flow.cli.session import PrefectSession
     from bifrost_flow.settings import load_settings

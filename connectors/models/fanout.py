@@ -5,6 +5,7 @@ semaphore between its batches, so that the limits hold for the whole run.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -42,6 +43,8 @@ OnCall = Callable[[CachedAnswer | None, Call], None]
 OnText = Callable[[Question, str], None]
 
 STOP_POLL_S = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +220,11 @@ class _Batch:
             tokens_out=reply.tokens_out,
             cost_usd=self._budget.price(reply.tokens_in, reply.tokens_out),
             started_at=started_at,
+        )
+        _log.debug(
+            "%s of %s: attempt %d for %s %s after %.0f ms, %d tokens in, %d out",
+            *(call.model, call.provider, attempt, call.fingerprint, call.status),
+            *(latency_ms, reply.tokens_in, reply.tokens_out),
         )
         kept = self._make_cached(question, reply, answer) if answer else None
         self.calls.append(call)

@@ -50,3 +50,10 @@ SELECT *
 FROM findings
 WHERE run_id = $run_id
 ORDER BY status = 'resolved', fingerprint
+
+-- name: name_runs
+-- Grain: a complete run, as a shell offers it. Order: newest first, 30 at most.
+SELECT run_id, source, started_at
+FROM runs
+ORDER BY started_at DESC, run_id DESC
+LIMIT 30

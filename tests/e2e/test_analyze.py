@@ -60,6 +60,18 @@ def test_text_in_a_pipe_and_the_tables_of_a_run(shell: Console) -> None:
     assert again["findings"][0]["status"] == "recurring"
 
 
+def test_quiet_and_verbose(shell: Console) -> None:
+    """`--quiet` leaves the answer alone, `--verbose` tells of each call, and errors are told in any case."""
+    quiet = shell.call("analyze", LOG, "--provider", "rules", "--quiet")
+    assert (quiet.code, quiet.err) == (0, "")
+    assert quiet.out.startswith("error[E0658]")
+    verbose = shell.call("analyze", LOG, "--provider", "rules", "--no-cache", "-v")
+    assert "rules-2 of rules: attempt 1 for f1:" in verbose.err
+    assert "error[E0658]" not in verbose.err, "text of a log in what is told of calls"
+    missing = shell.call("analyze", "nowhere.log", "--provider", "rules", "--quiet")
+    assert "nowhere.log" in missing.err
+
+
 def test_a_run_takes_the_answers_of_an_analysis(console: Console) -> None:
     """The cache is one: what `analyze` paid for costs `run` nothing."""
     with ModelServer() as server:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from bifrost_flow.records import Call, Evidence, Finding, LogFile, Run
 from connectors.warehouse import Warehouse
@@ -272,6 +274,20 @@ def test_show_of_none_or_several_ends_with_2(location: str, name: str, message: 
     done = call("show", name, "-w", location)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
+
+
+def test_korean_columns_are_straight(location: str) -> None:
+    """A Korean letter is two cells wide: in a pipe each column begins at the same cell on every line."""
+    lines = call("history", "-w", location, "--lang", "ko").stdout.splitlines()
+    header = re.split(r"  +", lines[0])
+    begins = [cell_len(lines[0][: lines[0].index(name)]) for name in header]
+    for line in lines[1:]:
+        cells, position = [], 0
+        for letter in line:
+            cells.append((position, letter))
+            position += cell_len(letter)
+        at = dict(cells)
+        assert all(at.get(begin - 1, " ") == " " and at[begin] != " " for begin in begins if begin), line
 
 
 def test_everything_speaks_korean(location: str) -> None:
