@@ -114,7 +114,7 @@ def check_warehouse(location: str) -> Check:
     """Can the warehouse be written, and is there room?"""
     mend = t("doctor.warehouse_mend")
     try:
-        root = resolve_location(location)
+        root = Path(resolve_location(location).location)
     except WarehouseError as error:
         return Check("warehouse", "failed", str(error), mend)
     folder = next(path for path in (root, *root.parents) if path.exists())

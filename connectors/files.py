@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bifrost_flow.errors import DeliveryError
 from bifrost_flow.language import t
-from connectors.warehouse.location import write_whole
+from connectors.storage import write_whole
 
 
 def write_text_file(path: Path, text: str) -> None:
@@ -20,6 +20,6 @@ def write_text_file(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(content)
         else:
-            write_whole(path, lambda file: file.write(content))
+            write_whole(path, content)
     except OSError as error:
         raise DeliveryError(t("files.unwritable", path=path, reason=error.strerror or error)) from error

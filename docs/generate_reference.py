@@ -27,6 +27,7 @@ from bifrost_flow.summary import (
     EXIT_PARTIAL,
     EXIT_USAGE,
 )
+from connectors.storage import open_storage
 from connectors.warehouse.catalog import CATALOG, TABLES, read_migrations, read_views, refresh_catalog
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -247,7 +248,7 @@ def read_columns() -> dict[str, list[tuple[str, str]]]:
     """
     found: dict[str, list[tuple[str, str]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        refresh_catalog(Path(folder), migrate=True)
+        refresh_catalog(open_storage(folder), migrate=True)
         with duckdb.connect(str(Path(folder, CATALOG)), read_only=True) as connection:
             for table, column, kind in connection.execute(query).fetchall():
                 found.setdefault(table, []).append((column, kind))

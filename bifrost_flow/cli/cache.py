@@ -3,17 +3,13 @@
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from bifrost_flow.cli.tables import Detail, LangOption, Output, WarehouseOption, opened
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
-
-if TYPE_CHECKING:
-    from connectors.warehouse import Warehouse
 
 ProviderOption = Annotated[str | None, typer.Option(help=t("cache.provider"))]
 ModelOption = Annotated[str | None, typer.Option(help=t("cache.model"))]
@@ -41,7 +37,7 @@ def show_stats(
         (savings,) = store.query_named("cache", "sum_savings").as_dicts()
         stats = {
             "answers": sum(model["answers"] for model in models),
-            "bytes": _measure(store),
+            "bytes": store.measure("cache"),
             **savings,
             "tokens_in": sum(model["tokens_in"] or 0 for model in models),
             "tokens_out": sum(model["tokens_out"] or 0 for model in models),
@@ -126,17 +122,6 @@ def parse_age(text: str) -> timedelta:
     if not found:
         raise SettingsError(t("cache.bad_age", value=repr(text)))
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
-
-
-def _measure(store: "Warehouse") -> int:
-    """Return the bytes of the cache's files; one that is removed meanwhile counts nothing."""
-    total = 0
-    for path in (Path(store.location) / "cache").glob("[!_.]*.parquet"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def _print_stats(stats: dict[str, Any], models: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Tables, migrations and views: what `sql/` says, brought into a warehouse's folder.
+"""Tables, migrations and views: what `sql/` says, brought into a warehouse.
 
 Parquet has no ALTER TABLE, so a migration changes the *columns that tables are read with*: all scripts run,
 in order and in one transaction with their version rows, in a DuckDB in memory, and each table that comes out
@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 import tempfile
-import uuid
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +17,8 @@ import duckdb
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import ROOT, t
-from connectors.warehouse.location import MARKER, encode_name, write_whole
+from connectors.storage import Storage
+from connectors.warehouse.location import MARKER, encode_name
 
 # `runs` first: the views of the others ask it which runs are complete.
 TABLES = ("runs", "files", "chunks", "findings", "llm_calls", "metrics", "known_good", "cache")
@@ -55,9 +55,9 @@ def read_queries(topic: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def table_folder(root: Path, table: str, project: str) -> Path:
-    """Return where the files of a project's rows are."""
-    return root / table if table == "cache" else root / table / f"project={encode_name(project)}"
+def table_prefix(table: str, project: str) -> str:
+    """Return what the names of the files with a project's rows start with."""
+    return f"{table}/" if table == "cache" else f"{table}/project={encode_name(project)}/"
 
 
 def escape_pattern(path: Path) -> str:
@@ -71,7 +71,7 @@ def quote_sql(text: str) -> str:
 
 
 def render_views(root: Path) -> dict[str, str]:
-    """Return the statements that create the views over the warehouse in `root`, in order."""
+    """Return the statements that create the views over the tables in the folder `root`, in order."""
     patterns = {table: quote_sql(f"{escape_pattern(root / table)}/**/*.parquet") for table in TABLES}
     return {
         name: re.sub(r"\{(\w+)\}", lambda found: patterns[found.group(1)], script)
@@ -79,7 +79,7 @@ def render_views(root: Path) -> dict[str, str]:
     }
 
 
-def refresh_catalog(root: Path, *, migrate: bool) -> None:
+def refresh_catalog(storage: Storage, *, migrate: bool) -> None:
     """Bring the tables' columns and `bifrost.duckdb` up to date, if they aren't.
 
     Several processes may do this at once: each file is replaced whole, and all of them write the same.
@@ -89,38 +89,39 @@ def refresh_catalog(root: Path, *, migrate: bool) -> None:
     Raises:
         WarehouseError: a newer version of the program made this warehouse, or a file in it is damaged.
     """
-    recorded = _read_marker(root)
+    recorded = _read_marker(storage)
+    root = Path(storage.location)
     version = read_migrations()[-1][0]
     if recorded.get("schema_version", 0) > version:
         raise WarehouseError(
-            t("warehouse.newer", location=root, found=recorded["schema_version"], known=version)
+            t("warehouse.newer", location=storage.location, found=recorded["schema_version"], known=version)
         )
     views = render_views(root)
     # Where the folder is and which columns there are is part of what the views say.
     digest = hashlib.sha256(f"{version}{''.join(views.values())}".encode()).hexdigest()
     state = {"product": "bifrost-flow", "schema_version": version, "views": f"sha256:{digest}"}
-    if recorded == state and (root / CATALOG).exists():
+    if recorded == state and storage.find(CATALOG):
         return
     outdated = recorded.get("schema_version") != version
     if outdated and not migrate:
         return
     try:
         if outdated:
-            _write_schemas(root)
-        _write_catalog(root, views)
+            _write_schemas(storage)
+        _write_catalog(storage, views)
     except duckdb.Error as error:
-        raise WarehouseError(t("warehouse.unusable", location=root, reason=error)) from error
-    write_whole(root / MARKER, lambda file: file.write(f"{json.dumps(state, indent=2)}\n".encode()))
+        raise WarehouseError(t("warehouse.unusable", location=storage.location, reason=error)) from error
+    storage.write(MARKER, f"{json.dumps(state, indent=2)}\n".encode())
 
 
-def _read_marker(root: Path) -> dict[str, int]:
+def _read_marker(storage: Storage) -> dict[str, int]:
     try:
-        found = json.loads((root / MARKER).read_text(encoding="utf-8"))
+        found = json.loads(storage.read(MARKER))
         return found if isinstance(found, dict) else {}
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise WarehouseError(t("warehouse.unusable", location=root / MARKER, reason=error)) from error
+        raise WarehouseError(t("warehouse.unusable", location=storage.place(MARKER), reason=error)) from error
 
 
 def run_migrations(connection: duckdb.DuckDBPyConnection) -> None:
@@ -133,22 +134,19 @@ def run_migrations(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("COMMIT")
 
 
-def _write_schemas(root: Path) -> None:
-    with duckdb.connect() as connection:
+def _write_schemas(storage: Storage) -> None:
+    with duckdb.connect() as connection, tempfile.TemporaryDirectory(prefix="bifrost-") as folder:
         run_migrations(connection)
         for table in TABLES:
-            content = connection.table(table)
-            path = root / table / SCHEMA_FILE
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-            content.write_parquet(str(temporary), compression="zstd")
-            temporary.replace(path)
+            built = Path(folder) / table
+            connection.table(table).write_parquet(str(built), compression="zstd")
+            storage.write(f"{table}/{SCHEMA_FILE}", built.read_bytes())
 
 
-def _write_catalog(root: Path, views: dict[str, str]) -> None:
+def _write_catalog(storage: Storage, views: dict[str, str]) -> None:
     """Build `bifrost.duckdb` elsewhere, so that it is never open for writing where readers look."""
     with tempfile.TemporaryDirectory(prefix="bifrost-") as folder:
-        # Not in `root`: DuckDB takes a question mark in a database's path for the start of options.
+        # Not in the warehouse: DuckDB takes a question mark in a database's path for the start of options.
         built = Path(folder) / CATALOG
         with duckdb.connect() as connection:
             # One footer read for all views instead of one a view.
@@ -162,6 +160,6 @@ def _write_catalog(root: Path, views: dict[str, str]) -> None:
             connection.execute("USE memory")
             connection.execute("DETACH built")
         content = built.read_bytes()
-    write_whole(root / CATALOG, lambda file: file.write(content))
+    storage.write(CATALOG, content)
     # A client that wrote to the old file may have left its log behind; it doesn't belong to this one.
-    (root / f"{CATALOG}.wal").unlink(missing_ok=True)
+    storage.delete(f"{CATALOG}.wal")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -10,8 +9,9 @@ import polars as pl
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
 from bifrost_flow.status import name_location
+from connectors.storage import Storage
 from connectors.warehouse.catalog import SCHEMA_FILE
-from connectors.warehouse.location import translating_os_errors, write_whole
+from connectors.warehouse.location import translating_os_errors
 
 # Columns that aren't a field of the record under the same name.
 _DERIVED: dict[tuple[str, str], Callable[[Any], object]] = {
@@ -23,9 +23,12 @@ _DERIVED: dict[tuple[str, str], Callable[[Any], object]] = {
 }
 
 
-def build_frame(root: Path, table: str, rows: Sequence[object], constants: Mapping[str, str]) -> pl.DataFrame:
+def build_frame(
+    storage: Storage, table: str, rows: Sequence[object], constants: Mapping[str, str]
+) -> pl.DataFrame:
     """Return `rows` with exactly the columns of `table`; `constants` are the same in each row."""
-    schema = pl.scan_parquet(root / table / SCHEMA_FILE, glob=False).collect_schema()
+    with translating_os_errors(storage):
+        schema = pl.read_parquet_schema(BytesIO(storage.read(f"{table}/{SCHEMA_FILE}")))
     columns: dict[str, list[object]] = {}
     for name in schema:
         if name in constants:
@@ -50,16 +53,17 @@ def _mend_text(value: Any) -> Any:
     return value
 
 
-def write_frame(root: Path, path: Path, frame: pl.DataFrame) -> None:
-    """Write `frame` as one Parquet file that appears whole.
+def write_frame(storage: Storage, name: str, frame: pl.DataFrame) -> int:
+    """Write `frame` as one Parquet file that appears whole, and return its size in bytes.
 
     Raises:
-        WarehouseError: the disk is full, or the folder can't be written.
+        WarehouseError: the disk is full, or the place can't be written.
     """
     content = BytesIO()
     try:
         frame.write_parquet(content, compression="zstd")
     except pl.exceptions.PolarsError as error:
-        raise WarehouseError(t("warehouse.unusable", location=path, reason=error)) from error
-    with translating_os_errors(root):
-        write_whole(path, lambda file: file.write(content.getbuffer()))
+        raise WarehouseError(t("warehouse.unusable", location=storage.place(name), reason=error)) from error
+    with translating_os_errors(storage):
+        storage.write(name, content.getbuffer())
+    return content.tell()

@@ -5,23 +5,21 @@ which means what it means once; never is one that stays not there at all. Runs a
 meanwhile.
 """
 
-import fcntl
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import polars as pl
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
 from bifrost_flow.records import new_run_id
+from connectors.storage import Storage, StoredFile, open_storage
 from connectors.warehouse.catalog import SCHEMA_FILE
 from connectors.warehouse.frames import write_frame
 from connectors.warehouse.location import translating_os_errors
 
-LOCK = ".prune.lock"
+LOCK = "cache/.prune.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +56,34 @@ def prune_answers(location: str, pruning: Pruning, *, dry_run: bool = False) -> 
     Raises:
         WarehouseError: a file can't be read or replaced; those before it are done.
     """
-    root = Path(location)
-    folder, pruned = root / "cache", Pruned()
-    with translating_os_errors(root), _alone(folder):
-        for path in sorted(folder.glob("*.parquet")):
-            if path.name == SCHEMA_FILE:
+    storage, pruned = open_storage(location), Pruned()
+    # Two at once would leave answers twice.
+    with translating_os_errors(storage), storage.hold_alone(LOCK):
+        for file in storage.list_files("cache/"):
+            if not file.name.endswith(".parquet") or PurePosixPath(file.name).name == SCHEMA_FILE:
                 continue
             try:
-                _prune_file(root, path, pruning, pruned, dry_run=dry_run)
+                _prune_file(storage, file, pruning, pruned, dry_run=dry_run)
             except pl.exceptions.PolarsError as error:
-                raise WarehouseError(t("warehouse.unusable", location=path, reason=error)) from error
+                place = storage.place(file.name)
+                raise WarehouseError(t("warehouse.unusable", location=place, reason=error)) from error
     return pruned
 
 
-def _prune_file(root: Path, path: Path, pruning: Pruning, pruned: Pruned, *, dry_run: bool) -> None:
-    with path.open("rb") as file:
-        answers = pl.read_parquet(file)
+def _prune_file(
+    storage: Storage, file: StoredFile, pruning: Pruning, pruned: Pruned, *, dry_run: bool
+) -> None:
+    answers = pl.read_parquet(storage.read(file.name))
     goes = answers.select(pruning.select().alias("goes")).to_series()
     if not goes.any():
         return
     pruned.keys.update(answers.filter(goes)["cache_key"])
-    size = path.stat().st_size
+    size = file.size
     if dry_run:
         pruned.bytes += round(size * goes.sum() / len(goes))
         return
     kept = answers.filter(~goes)
     if len(kept):
-        successor = path.with_name(f"{new_run_id()}.parquet")
-        write_frame(root, successor, kept)
-        size -= successor.stat().st_size
-    path.unlink()
+        size -= write_frame(storage, f"cache/{new_run_id()}.parquet", kept)
+    storage.delete(file.name)
     pruned.bytes += size
-
-
-@contextmanager
-def _alone(folder: Path) -> Generator[None]:
-    """Wait until nobody else prunes: two at once would leave answers twice."""
-    with (folder / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -17,6 +17,7 @@ import duckdb
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
+from connectors.storage import Storage
 from connectors.warehouse.catalog import escape_pattern, quote_sql, read_views, render_views
 
 # Kinds of node that a parsed query may consist of; COPY_QUERY_NODE, INSERT_QUERY_NODE and the like are not
@@ -89,12 +90,13 @@ def select_views(root: Path, sql: str) -> list[str]:
     return [script for name, script in scripts.items() if name in needed]
 
 
-def run_query(root: Path, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
-    """Run one reading statement against the warehouse in `root`; `parameters` fill its `$named` ones.
+def run_query(storage: Storage, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
+    """Run one reading statement against the warehouse; `parameters` fill its `$named` ones.
 
     Raises:
         WarehouseError: it isn't one query, or DuckDB refuses it; the message is DuckDB's.
     """
+    root = Path(storage.location)
     try:
         sql.encode("utf-8")
         try:

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
 from bifrost_flow.records import CachedAnswer, Call, Chunk, Finding, LogFile, Report, Run, new_run_id
 from bifrost_flow.status import PastFinding
-from connectors.warehouse.catalog import TABLES, read_queries, refresh_catalog, table_folder
-from connectors.warehouse.location import encode_name, prepare_folder, resolve_location, translating_os_errors
+from connectors.storage import Storage, open_storage
+from connectors.warehouse.catalog import SCHEMA_FILE, TABLES, read_queries, refresh_catalog, table_prefix
+from connectors.warehouse.location import encode_name, prepare_place, resolve_location, translating_os_errors
 from connectors.warehouse.restore import restore, restore_finding
 from connectors.warehouse.sandbox import Rows, run_query
 
@@ -30,7 +30,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Warehouse:
-    """A folder of tables, as one project sees it.
+    """Tables in one place, as one project sees them.
 
     Each `write_` makes one Parquet file named for the run, so that writing the same run again (a retry)
     replaces its rows instead of doubling them. Write the run's own row last: only then do the views show the
@@ -49,12 +49,17 @@ class Warehouse:
         Raises:
             WarehouseError: there is none, the place is taken by something else, or it can't be written.
         """
-        root = resolve_location(location)
-        prepare_folder(root, TABLES, create=create)
+        storage = resolve_location(location)
+        prepare_place(storage, TABLES, create=create)
         # For a reader the catalogue is a courtesy to other clients; our own queries do without it.
-        with translating_os_errors(root) if create else suppress(OSError):
-            refresh_catalog(root, migrate=create)
-        return cls(location=str(root), project=project)
+        with translating_os_errors(storage) if create else suppress(OSError):
+            refresh_catalog(storage, migrate=create)
+        return cls(location=storage.location, project=project)
+
+    @property
+    def storage(self) -> Storage:
+        """Where the tables' files are."""
+        return open_storage(self.location)
 
     def write_run(self, run: Run) -> None:
         """Write the run's own row, after all its others: from now on the views show it."""
@@ -94,8 +99,8 @@ class Warehouse:
 
     def has_known_good(self) -> bool:
         """Tell whether any job of this project ever passed."""
-        folder = table_folder(Path(self.location), "known_good", self.project)
-        return any(folder.glob("*.parquet"))
+        with translating_os_errors(self.storage):
+            return bool(self.storage.list_files(table_prefix("known_good", self.project)))
 
     def read_known_good(
         self, keys: Sequence[str], *, rules: str, runs: int, most: int
@@ -114,7 +119,8 @@ class Warehouse:
 
     def has_calls(self, run_id: str) -> bool:
         """Tell whether `write_calls` was done for a run of this project."""
-        return self._file("llm_calls", run_id).exists()
+        with translating_os_errors(self.storage):
+            return self.storage.find(self._name("llm_calls", run_id)) is not None
 
     def find_candidates(
         self, identity: str, wanted: Sequence[tuple[str, str]]
@@ -180,19 +186,24 @@ class Warehouse:
         Raises:
             WarehouseError: it isn't one query, or DuckDB refuses it; the message is DuckDB's.
         """
-        return run_query(Path(self.location), sql, parameters)
+        return run_query(self.storage, sql, parameters)
 
     def query_named(self, topic: str, name: str, parameters: Mapping[str, object] | None = None) -> Rows:
         """Run the query `name` of `sql/queries/<topic>.sql`."""
         return self.query(read_queries(topic)[name], parameters)
 
-    def _file(self, table: str, name: str) -> Path:
-        return table_folder(Path(self.location), table, self.project) / f"{encode_name(name)}.parquet"
+    def measure(self, table: str) -> int:
+        """Return the bytes that the files of a table take."""
+        with translating_os_errors(self.storage):
+            files = self.storage.list_files(f"{table}/")
+        return sum(file.size for file in files if not file.name.endswith(SCHEMA_FILE))
+
+    def _name(self, table: str, name: str) -> str:
+        return f"{table_prefix(table, self.project)}{encode_name(name)}.parquet"
 
     def _write(self, table: str, name: str, rows: Sequence[object]) -> None:
         # Polars isn't needed to read, and takes a while to import.
         from connectors.warehouse.frames import build_frame, write_frame
 
-        root = Path(self.location)
-        frame = build_frame(root, table, rows, {"run_id": name, "project": self.project})
-        write_frame(root, self._file(table, name), frame)
+        frame = build_frame(self.storage, table, rows, {"run_id": name, "project": self.project})
+        write_frame(self.storage, self._name(table, name), frame)

@@ -19,9 +19,9 @@ from bifrost_flow.errors import WarehouseError
 from bifrost_flow.evidence.baseline import KnownGood
 from bifrost_flow.records import CachedAnswer, Call, Chunk, Evidence, Finding, LogFile, Run, new_run_id
 from bifrost_flow.status import assign_statuses
+from connectors.storage import fill_file
 from connectors.warehouse import TABLES, Warehouse
 from connectors.warehouse.catalog import read_migrations, read_queries, read_views, run_migrations
-from connectors.warehouse.location import write_whole
 from tests.samples import find_answers
 
 if TYPE_CHECKING:
@@ -351,7 +351,7 @@ def test_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_whole(tmp_path / "table" / "x.parquet", break_off)
+        fill_file(tmp_path / "table" / "x.parquet", break_off)
     assert list((tmp_path / "table").iterdir()) == []
 
 
@@ -367,7 +367,7 @@ def test_temporary_files_match_no_pattern_of_readers(warehouse: Warehouse) -> No
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_whole(folder / "other.parquet", look)
+        fill_file(folder / "other.parquet", look)
 
 
 # Cache
