@@ -21,6 +21,7 @@ from bifrost_flow.settings import load_settings
 from bifrost_flow.status import compare
 from bifrost_flow.summary import Summary
 from connectors.baselines import list_known_good
+from connectors.metrics import metrics
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, Question, build_finding
 from flows.job import Asked, Job, list_chunks
@@ -103,9 +104,10 @@ async def analyze_log(
     try:
         inputs = ingest([path or "-"], max_bytes=job.max_bytes, stdin=stdin)
         check_single(inputs, path or "-")
-        return await run_stages(
-            job, inputs, wanted or {}, explain_all=explain_all, use_cache=use_cache, stream=stream
-        )
+        with metrics().analysing(job.settings.project):
+            return await run_stages(
+                job, inputs, wanted or {}, explain_all=explain_all, use_cache=use_cache, stream=stream
+            )
     finally:
         job.close()
 

@@ -16,6 +16,7 @@ from bifrost_flow.render import pick_formats
 from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
 from connectors.baselines import list_known_good
+from connectors.metrics import metrics
 from flows.job import Asked, Job, describe_failed_run, list_chunks, name_source
 from tasks.analyse import look_up
 from tasks.export import export
@@ -151,7 +152,8 @@ async def audit(
     job = Job(settings, paths, prompt=prompt, dry_run=dry_run)
     job.compare_with(baselines, use=use_baselines)
     try:
-        done = await run_stages(job, paths, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run)
+        with metrics().analysing(settings.project):
+            done = await run_stages(job, paths, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run)
     finally:
         job.close()
     return end_flow(done, done.to_dict())

@@ -41,6 +41,7 @@ from bifrost_flow.summary import Summary, summarise
 from connectors.baselines import look_up_baselines, read_baseline
 from connectors.deadline import Background
 from connectors.journal import Journal, fold_orphans
+from connectors.metrics import metrics
 from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.limits import Budget, Caps, Rates
 from connectors.models.protocol import Provider
@@ -250,6 +251,7 @@ class Job:
                 workers=-(-limits.concurrency // count),
                 limits=limits,
                 journal=self.journal,
+                project=self.settings.project,
                 listener=listener,
             )
             for _ in range(count)
@@ -430,12 +432,13 @@ class Job:
             report = replace(report, run=run, problems=(*report.problems, *exported.problems))
             # Writing a run's row again replaces it: history then says the same as we do here.
             self.warehouse.write_run(run)
-        model = provider.describe()
+        model, duration_s = provider.describe(), time.perf_counter() - self._clock
+        metrics().record_run(report, duration_s=duration_s)
         return summarise(
             report,
             provider=model.provider,
             model=model.model,
-            duration_s=time.perf_counter() - self._clock,
+            duration_s=duration_s,
             planned=planned,
             exports=exported.paths,
             mlflow=describe_delivery(tracked),

@@ -9,6 +9,7 @@ from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.prompts import Prompt
 from bifrost_flow.records import CachedAnswer, Call, Group
 from connectors.journal import Journal
+from connectors.metrics import metrics
 from connectors.models.fanout import Circuit, FanOut, OnText, RetryPolicy, answer_questions
 from connectors.models.limits import Budget, Rates
 from connectors.models.protocol import Provider
@@ -85,6 +86,7 @@ async def analyse(
     workers: int,
     limits: Limits,
     journal: Journal,
+    project: str,
     listener: Listener | None = None,
 ) -> FanOut:
     """Ask questions until there are none left `waiting`, which other batches take from as well.
@@ -95,6 +97,7 @@ async def analyse(
 
     def keep(cached: CachedAnswer | None, call: Call) -> None:
         journal.append(cached, call)
+        metrics().record_call(call, project=project, response=cached.response if cached else None)
         if cached is not None:
             limits.done += 1
             progress().advance("analyse", limits.done)

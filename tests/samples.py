@@ -3,7 +3,16 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from bifrost_flow.records import CachedAnswer, Chunk, Group, Report, Run, new_run_id
+from bifrost_flow.records import (
+    CachedAnswer,
+    Chunk,
+    Finding,
+    Group,
+    LogFile,
+    Report,
+    Run,
+    new_run_id,
+)
 from connectors.warehouse import Warehouse
 
 STARTED = datetime(2026, 3, 1, 2, 30, 0, 123000, tzinfo=UTC)
@@ -56,6 +65,58 @@ def make_group(number: int = 1, *, size: int = 1, text: str | None = None) -> Gr
         for copy in range(size)
     )
     return Group(fingerprint, chunks[0], chunks)
+
+
+def make_file(path: str = "nightly/build.log", *, size: int = 100, status: str = "read") -> LogFile:
+    """Return an input file of `size` bytes."""
+    return LogFile(
+        path=path,
+        sha256="0" * 64,
+        bytes=size,
+        lines=10,
+        encoding="utf-8",
+        format="plain",
+        ci_system=None,
+        job=None,
+        first_ts=None,
+        last_ts=None,
+        outcome="failed",
+        status=status,
+        error=None if status == "read" else status,
+    )
+
+
+def make_finding(
+    fingerprint: str = "f1:0001",
+    *,
+    status: str = "new",
+    severity: str = "error",
+    category: str = "crash",
+) -> Finding:
+    """Return a finding that the built-in rules gave."""
+    return Finding(
+        fingerprint=fingerprint,
+        status=status,
+        title="no route to database db01",
+        category=category,
+        severity=severity,
+        root_cause="The database can't be reached.",
+        explanation="",
+        suggestion="",
+        confidence=0.5,
+        evidence=(),
+        grounded=True,
+        occurrences=1,
+        files=1,
+        first_seen=STARTED,
+        last_seen=STARTED,
+        provider="rules",
+        model="rules",
+        prompt="error_analysis",
+        prompt_version="1",
+        cached=False,
+        language="en",
+    )
 
 
 def find_answers(warehouse: Warehouse, keys: Iterable[str]) -> dict[str, CachedAnswer]:
