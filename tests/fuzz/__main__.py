@@ -110,14 +110,14 @@ def list_seeds(name: str) -> list[bytes]:
         return known + [bytes([number]) + content for number, content in enumerate(kinds)]
     if name == "answer":
         answer = {
-            
-                "evidence": [2],
-                "root_cause": "it broke",
-                "title": "Broken",
-                "category": "crash",
-                "severity": "error"
-            ,
-            "explanation": "so", "suggestion": "mend it", "confidence": 0.5,
+            "evidence": [2],
+            "root_cause": "it broke",
+            "title": "Broken",
+            "category": "crash",
+            "severity": "error",
+            "explanation": "so",
+            "suggestion": "mend it",
+            "confidence": 0.5,
         }
         good = json.dumps(answer)
         return [*known, good.encode(), f"Here you are:\n```json\n{good}\n```".encode(), good[:40].encode()]
