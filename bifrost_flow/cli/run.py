@@ -214,7 +214,7 @@ async def _await_result(flow: Any, parameters: dict[str, Any]) -> Any:
     try:
         state = await flow(**parameters, return_state=True)
     except httpx.TransportError as error:
-        # Connectors translate theirs: what comes through here is Prefect's client, which has tried for a while.
+        # Connectors translate theirs: what comes through here is of Prefect's client, which has tried.
         from connectors.prefect_server import ServerError
 
         raise ServerError(t("server.lost", url=os.environ.get("PREFECT_API_URL", "–"))) from error
