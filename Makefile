@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 LABELLED := $(or $(DATA),tests/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format docs bench eval e2e-ollama lock clean
+.PHONY: help install demo test check format docs bench eval torture e2e-ollama lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ docs: install ## renew docs/reference.md from the code
 
 bench: install ## measure speed and size against their bars, in ratios within one run: make bench BENCH="read memory --mb 10000"
 	@$(BIN)/python -m tests.bench $(BENCH)
+
+torture: install ## try to break it, with seeds printed: make torture TORTURE="kill fuzz --minutes 30"
+	@$(BIN)/python -m tests.torture $(TORTURE)
 
 eval: install ## score the extractor on the labelled logs that ship here, or on a folder: make eval DATA=…
 	@$(BIN)/bifrost-flow evaluate $(LABELLED) --budget 500,1000,2000,4000 --misses $(if $(wildcard $(LABELLED)/event_labels.jsonl),--events)

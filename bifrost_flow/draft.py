@@ -34,7 +34,9 @@ def read_draft(text: str, fingerprint: str, shown: Chunk, source: Chunk) -> Draf
     if start < 0:
         return Draft(fingerprint)
     try:
-        fields = from_json(text[start:MAX_REPLY_CHARS], allow_partial="trailing-strings")
+        # Half of a surrogate pair, which JSON can spell, is no UTF-8.
+        written = text[start:MAX_REPLY_CHARS].encode("utf-8", "replace")
+        fields = from_json(written, allow_partial="trailing-strings")
     except ValueError:
         return Draft(fingerprint)
     if not isinstance(fields, dict):

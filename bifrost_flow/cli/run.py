@@ -209,7 +209,15 @@ def call_flow(flow: Any, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _await_result(flow: Any, parameters: dict[str, Any]) -> Any:
-    state = await flow(**parameters, return_state=True)
+    import httpx
+
+    try:
+        state = await flow(**parameters, return_state=True)
+    except httpx.TransportError as error:
+        # Connectors translate theirs: what comes through here is of Prefect's client, which has tried.
+        from connectors.prefect_server import ServerError
+
+        raise ServerError(t("server.lost", url=os.environ.get("PREFECT_API_URL", "–"))) from error
     if state.is_cancelled():
         # Prefect raises for a cancelled run; ours was ended early by Ctrl-C, and has a summary.
         return getattr(state.data, "result", None) or await state.aresult()

@@ -127,6 +127,9 @@ def _translate(server: str, error: httpx.TransportError, setting: str) -> ModelU
 
     # The transport calls every trouble with a connection a time-out to connect; its cause says what it was.
     match error.__cause__:
+        case aiohttp.ClientSSLError() as trouble:
+            message = t("model.certificate", server=server, detail=shorten(str(trouble)))
+            return ModelUnavailable(message, unreachable=True)
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             return ModelUnavailable(t("model.no_answer", server=server), unreachable=True)
         case TimeoutError():
@@ -189,6 +192,9 @@ def check_status(server: str, response: httpx.Response, body: bytes) -> None:
     if status == httpx.codes.OK:
         return
     message = t("model.http_status", server=server, status=status, detail=read_error(body) or "–")
+    if 300 <= status < 400:
+        # Followed, it would take the log and the key to wherever a server says.
+        raise ModelRefused(t("model.redirected", server=server, status=status))
     if status in (408, 425, 429) or status >= 500:
         raise ModelUnavailable(message, retry_after_s=parse_retry_after(response.headers.get("retry-after")))
     raise ModelRefused(message)
