@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import duckdb
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import ROOT, t
 from connectors.storage import Storage
+from connectors.warehouse.comments import Described, describe_relations
 from connectors.warehouse.location import MARKER, encode_name
 
 # `runs` first: the views of the others ask it which runs are complete.
@@ -28,6 +30,19 @@ CATALOG = "bifrost.duckdb"
 
 # Old enough for any client that is still in use to open the file.
 _STORAGE_VERSION = "v1.0.0"
+
+# Where a client's views look, so that they go along when the folder is moved: where the client says, else
+# beside the database that it opened, else where the folder was when the views were made. DuckDB has no
+# function for the database's path, but documents that its `temp_directory` is that path with `.tmp` behind
+# it. It is another's where ours is attached to another database.
+_CLIENT_ROOT = f"""coalesce(
+        rtrim(getvariable('bifrost_warehouse'), '/') || '/',
+        nullif(
+            regexp_replace(current_setting('temp_directory'), '(^|/){re.escape(CATALOG)}\\.tmp$', '\\1'),
+            current_setting('temp_directory')
+        ),
+        {{root}}
+    )"""
 
 
 @cache
@@ -55,6 +70,20 @@ def read_queries(topic: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+@cache
+def describe_catalog() -> dict[str, Described]:
+    """Return what is said of each table and view and of its columns, by name."""
+    return describe_relations([script for _, script in read_migrations()], read_views())
+
+
+def _render_comments() -> Iterator[str]:
+    """Yield the statements that tell any client the same."""
+    for name, told in describe_catalog().items():
+        yield f"COMMENT ON VIEW {name} IS {quote_sql(told.comment)}"
+        for column, comment in told.columns.items():
+            yield f'COMMENT ON COLUMN {name}."{column}" IS {quote_sql(comment)}'
+
+
 def table_prefix(table: str, project: str) -> str:
     """Return what the names of the files with a project's rows start with."""
     return f"{table}/" if table == "cache" else f"{table}/project={encode_name(project)}/"
@@ -66,13 +95,27 @@ def escape_pattern(path: Path) -> str:
 
 
 def quote_sql(text: str) -> str:
-    """Return `text` as a SQL string. For the folder's name alone, which a view can't take as a parameter."""
+    """Return `text` as a SQL string, for what DuckDB takes no parameter for: views and comments."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def render_views(root: Path) -> dict[str, str]:
     """Return the statements that create the views over the tables in the folder `root`, in order."""
-    patterns = {table: quote_sql(f"{escape_pattern(root / table)}/**/*.parquet") for table in TABLES}
+    return _fill_in({table: quote_sql(f"{escape_pattern(root / table)}/**/*.parquet") for table in TABLES})
+
+
+def render_client_views(root: Path) -> dict[str, str]:
+    """Return the same statements for `bifrost.duckdb`, whose folder may be elsewhere when it is opened."""
+    place = _CLIENT_ROOT.format(root=quote_sql(f"{root}/"))
+    return _fill_in(
+        {
+            table: f"regexp_replace({place}, '([*?\\[])', '[\\1]', 'g') || '{table}/**/*.parquet'"
+            for table in TABLES
+        }
+    )
+
+
+def _fill_in(patterns: dict[str, str]) -> dict[str, str]:
     return {
         name: re.sub(r"\{(\w+)\}", lambda found: patterns[found.group(1)], script)
         for name, script in read_views().items()
@@ -96,9 +139,9 @@ def refresh_catalog(storage: Storage, *, migrate: bool) -> None:
         raise WarehouseError(
             t("warehouse.newer", location=storage.location, found=recorded["schema_version"], known=version)
         )
-    views = render_views(root)
+    statements = [*render_client_views(root).values(), *_render_comments()]
     # Where the folder is and which columns there are is part of what the views say.
-    digest = hashlib.sha256(f"{version}{''.join(views.values())}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{version}{''.join(statements)}".encode()).hexdigest()
     state = {"product": "bifrost-flow", "schema_version": version, "views": f"sha256:{digest}"}
     if recorded == state and storage.find(CATALOG):
         return
@@ -108,7 +151,7 @@ def refresh_catalog(storage: Storage, *, migrate: bool) -> None:
     try:
         if outdated:
             _write_schemas(storage)
-        _write_catalog(storage, views)
+        _write_catalog(storage, statements)
     except duckdb.Error as error:
         raise WarehouseError(t("warehouse.unusable", location=storage.location, reason=error)) from error
     storage.write(MARKER, f"{json.dumps(state, indent=2)}\n".encode())
@@ -143,7 +186,7 @@ def _write_schemas(storage: Storage) -> None:
             storage.write(f"{table}/{SCHEMA_FILE}", built.read_bytes())
 
 
-def _write_catalog(storage: Storage, views: dict[str, str]) -> None:
+def _write_catalog(storage: Storage, statements: list[str]) -> None:
     """Build `bifrost.duckdb` elsewhere, so that it is never open for writing where readers look."""
     with tempfile.TemporaryDirectory(prefix="bifrost-") as folder:
         # Not in the warehouse: DuckDB takes a question mark in a database's path for the start of options.
@@ -155,8 +198,9 @@ def _write_catalog(storage: Storage, views: dict[str, str]) -> None:
                 f"ATTACH {quote_sql(str(built))} AS built (STORAGE_VERSION '{_STORAGE_VERSION}')"
             )
             connection.execute("USE built")
-            for script in views.values():
-                connection.execute(script)
+            connection.execute(f"SET VARIABLE bifrost_warehouse = {quote_sql(storage.location)}")
+            for statement in statements:
+                connection.execute(statement)
             connection.execute("USE memory")
             connection.execute("DETACH built")
         content = built.read_bytes()

@@ -1,4 +1,13 @@
 -- Grain: a project, UTC day, provider and model that was called. Order: project, day, dearest first.
+--   project: of the runs
+--   day: UTC day on which the calls began
+--   provider: who was asked
+--   model: who was asked
+--   calls: [calls] attempts, failed ones included
+--   failed: [calls] that gave no answer
+--   tokens_in: [tokens] sent
+--   tokens_out: [tokens] received
+--   cost_usd: [USD] by the table of prices
 CREATE VIEW cost_per_model_day AS
 SELECT
     project,

@@ -1,5 +1,6 @@
 -- Grain: an input file of a complete run. No order.
 CREATE VIEW files AS
-SELECT *
-FROM read_parquet({files}, union_by_name = true, hive_partitioning = false)
-WHERE run_id IN (SELECT run_id FROM runs);
+SELECT * EXCLUDE (filename)
+FROM read_parquet({files}, union_by_name = true, hive_partitioning = false, filename = true)
+WHERE run_id IN (SELECT run_id FROM runs)
+QUALIFY filename = max(filename) OVER (PARTITION BY project, run_id);

@@ -1,5 +1,6 @@
 -- Grain: a distinct failure (fingerprint) of a complete run, resolved ones included. No order.
 CREATE VIEW findings AS
-SELECT *
-FROM read_parquet({findings}, union_by_name = true, hive_partitioning = false)
-WHERE run_id IN (SELECT run_id FROM runs);
+SELECT * EXCLUDE (filename)
+FROM read_parquet({findings}, union_by_name = true, hive_partitioning = false, filename = true)
+WHERE run_id IN (SELECT run_id FROM runs)
+QUALIFY filename = max(filename) OVER (PARTITION BY project, run_id);

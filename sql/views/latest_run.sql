@@ -1,4 +1,5 @@
 -- Grain: a project; its newest run that looked for failures (a dry run does not). Order: project.
+--   as in runs
 CREATE VIEW latest_run AS
 SELECT *
 FROM runs

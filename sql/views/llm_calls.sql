@@ -1,5 +1,6 @@
 -- Grain: an attempt at a model call. No order.
 -- Calls of runs that were killed are here too, without a row in `runs`: they were paid for.
 CREATE VIEW llm_calls AS
-SELECT *
-FROM read_parquet({llm_calls}, union_by_name = true, hive_partitioning = false);
+SELECT * EXCLUDE (filename)
+FROM read_parquet({llm_calls}, union_by_name = true, hive_partitioning = false, filename = true)
+QUALIFY filename = max(filename) OVER (PARTITION BY project, run_id);

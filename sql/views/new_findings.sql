@@ -1,5 +1,6 @@
 -- Grain: a failure of a project's latest run that was not open before it: never seen, or back after it was resolved.
 -- Order: project, most severe first, most frequent first, fingerprint.
+--   as in findings
 CREATE VIEW new_findings AS
 SELECT findings.*
 FROM findings

@@ -1,5 +1,15 @@
 -- Grain: a project and fingerprint, over all its runs; title, category and severity as last told.
 -- Order: project, most occurrences first.
+--   project: of the runs
+--   fingerprint: of the failure
+--   title: one line, as last told
+--   category: kind of failure, as last told
+--   severity: as last told
+--   runs: [runs] that showed it
+--   occurrences: [chunks] of all runs together
+--   first_seen: in this project
+--   last_seen: in this project
+--   status: as last told: new, recurring, regressed, resolved
 CREATE VIEW noisiest_fingerprints AS
 SELECT
     findings.project,

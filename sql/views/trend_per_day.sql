@@ -1,4 +1,18 @@
 -- Grain: a project and UTC day on which a run started; failures are counted once a day. Order: project, day.
+--   project: of the runs
+--   day: UTC day on which the runs began
+--   runs: [runs] that looked for failures
+--   files: [files] of all runs of the day
+--   lines: [lines] of all runs of the day
+--   findings: [failures] distinct ones that were there
+--   new: [failures] never seen before
+--   recurring: [failures] that were there the last time, too
+--   regressed: [failures] that had been resolved and are back
+--   resolved: [failures] that are gone
+--   llm_calls: [calls] of models
+--   cache_hits: [failures] that a cached answer explained
+--   cost_usd: [USD] by the table of prices
+--   errors: [problems] with inputs, calls and deliveries
 CREATE VIEW trend_per_day AS
 WITH run_days AS (
     SELECT *, CAST(started_at AT TIME ZONE 'UTC' AS DATE) AS day
