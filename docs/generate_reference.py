@@ -1,4 +1,4 @@
-"""Write docs/reference.md from the code: commands, settings, tables and views.
+"""Write docs/reference.md from the code: commands, settings, tables, views and queries.
 
 `make docs` runs it. With `--check` nothing is written, and the exit code is 1 when the page is stale. The
 page depends on the code alone: not on the terminal, the language in force or whoever's settings.
@@ -17,7 +17,7 @@ import duckdb
 import typer
 from pydantic.fields import FieldInfo
 
-from bifrost_flow.language import set_language
+from bifrost_flow.language import set_language, t
 from bifrost_flow.settings import FOREIGN_NAMES, PathText, Url, name_variable, setting_fields
 from bifrost_flow.summary import (
     EXIT_CODES,
@@ -28,7 +28,9 @@ from bifrost_flow.summary import (
     EXIT_USAGE,
 )
 from connectors.storage import open_storage
-from connectors.warehouse.catalog import CATALOG, TABLES, read_migrations, read_views, refresh_catalog
+from connectors.warehouse.catalog import CATALOG, TABLES, describe_catalog, refresh_catalog
+from connectors.warehouse.comments import split_unit
+from connectors.warehouse.named import read_named_queries
 
 PAGE = Path(__file__).with_name("reference.md")
 PROGRAM = "bifrost-flow"
@@ -44,6 +46,7 @@ stale.
 * [Settings](#settings)
 * [Tables](#tables)
 * [Views](#views)
+* [Queries](#queries)
 """
 
 # What a code means for one command, where it says more than the table above. Every command can end with 0, 2,
@@ -76,7 +79,18 @@ below `XDG_CONFIG_HOME` (`~/.config`), the default. In the files a dot is a leve
 
 TABLES_INTRO = """\
 A warehouse is a folder of Parquet, one folder a table, and `bifrost.duckdb`, where each table is a view of
-its name. `bifrost-flow sql` asks it; so does any DuckDB client. Times are UTC.
+its name. `bifrost-flow sql` asks it; so does any DuckDB client (1.1 or newer), and finds these comments in
+`duckdb_views()` and `duckdb_columns()`. Times are UTC.
+
+Open `bifrost.duckdb` read-only from wherever the folder is: the views look beside the file. A client that
+attaches it to another database, or that has set `temp_directory`, looks where the folder was when one of our
+commands last opened it; after a move say `SET VARIABLE bifrost_warehouse = '/new/place'` there, or run any
+command on the folder first.
+"""
+
+QUERIES_INTRO = """\
+`bifrost-flow sql --query NAME`, with `--project`, `--since` and `--param NAME=VALUE`; `sql --list` lists them. All
+take `project` (any if not given) and `since` (ever if not given), as in `7d ago` or `2026-11-01`.
 """
 
 _TYPE_NAMES = {
@@ -88,16 +102,6 @@ _TYPE_NAMES = {
     "SecretStr": "secret text",
 }
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-
-_COMMENT = r"(?P<comment>(?:^--[^\n]*\n)*)"
-_TABLE = re.compile(
-    _COMMENT + r"^CREATE TABLE (?P<table>\w+) \(\n(?P<body>.*?)^\);", re.MULTILINE | re.DOTALL
-)
-_COLUMN = re.compile(r"^ +(?P<column>[a-z_]\w*) [^\n]*?(?:-- *(?P<comment>.*))?$", re.MULTILINE)
-_ADDED = re.compile(
-    r"^ALTER TABLE (?P<table>\w+) ADD COLUMN (?P<column>\w+) [^;\n]*;(?: *-- *(?P<comment>.*))?$",
-    re.MULTILINE,
-)
 
 
 def render_reference() -> str:
@@ -220,23 +224,33 @@ def describe_default(value: object) -> str:
 
 
 def describe_warehouse() -> Iterator[str]:
-    """Yield tables and views with their columns, from a warehouse that is made for it."""
+    """Yield tables, views and named queries with their columns, from a warehouse that is made for it."""
     columns = read_columns()
-    table_comments, column_comments = read_comments()
-    views = read_views()
+    described = describe_catalog()
     yield "## Tables\n"
     yield TABLES_INTRO
-    for table in TABLES:
-        yield f"### `{table}`\n"
-        yield f"{table_comments[table]}\n\n{read_view_comment(views[table])}\n"
-        rows = [(f"`{name}`", kind, column_comments.get((table, name), "")) for name, kind in columns[table]]
-        yield render_table(("column", "type", "meaning"), rows)
-    yield "## Views\n"
-    for view, script in views.items():
-        if view not in TABLES:
-            yield f"### `{view}`\n"
-            yield f"{read_view_comment(script)}\n"
-            yield render_table(("column", "type"), [(f"`{name}`", kind) for name, kind in columns[view]])
+    for name in (*TABLES, *(view for view in described if view not in TABLES)):
+        if name == next(view for view in described if view not in TABLES):
+            yield "## Views\n"
+        yield f"### `{name}`\n"
+        yield f"{described[name].comment}\n"
+        rows = [
+            (f"`{column}`", kind, *split_unit(described[name].columns[column]))
+            for column, kind in columns[name]
+        ]
+        yield render_table(("column", "type", "unit", "meaning"), rows)
+    yield "## Queries\n"
+    yield QUERIES_INTRO
+    for name, query in read_named_queries().items():
+        yield f"### `{name}`\n"
+        yield f"{t(f'query.{name}')} {query.comment}\n"
+        yield render_table(
+            ("parameter", "type", "default", "meaning"),
+            [
+                (f"`{each.name}`", each.type, f"`{each.default}`" if each.default else "–", each.meaning)
+                for each in query.parameters
+            ],
+        )
 
 
 def read_columns() -> dict[str, list[tuple[str, str]]]:
@@ -253,31 +267,6 @@ def read_columns() -> dict[str, list[tuple[str, str]]]:
             for table, column, kind in connection.execute(query).fetchall():
                 found.setdefault(table, []).append((column, kind))
     return found
-
-
-def read_comments() -> tuple[dict[str, str], dict[tuple[str, str], str]]:
-    """Return the comments on tables, and those on columns by table and column, from the migrations."""
-    tables: dict[str, str] = {}
-    columns: dict[tuple[str, str], str] = {}
-    for _, script in read_migrations():
-        for found in _TABLE.finditer(script):
-            tables[found["table"]] = join_comment(found["comment"])
-            for column in _COLUMN.finditer(found["body"]):
-                columns[found["table"], column["column"]] = (column["comment"] or "").strip()
-        for found in _ADDED.finditer(script):
-            columns[found["table"], found["column"]] = (found["comment"] or "").strip()
-    return tables, columns
-
-
-def read_view_comment(script: str) -> str:
-    """Return the comment at the head of a view's script."""
-    head = re.match(_COMMENT, script, re.MULTILINE)
-    return join_comment(head["comment"] if head else "")
-
-
-def join_comment(lines: str) -> str:
-    """Return `-- ` lines as one paragraph."""
-    return " ".join(line.removeprefix("--").strip() for line in lines.splitlines())
 
 
 def unwrap(text: str | None) -> str:

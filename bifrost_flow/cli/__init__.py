@@ -14,6 +14,7 @@ from bifrost_flow.cli import (
     run,
     server,
     settings,
+    sql,
     tables,
 )
 from bifrost_flow.cli.completion import complete_values
@@ -41,6 +42,6 @@ def main(
     pass
 
 
-for commands in (run, analyze, evidence, evaluate, tables, cache, prompts, export, settings, server):
+for commands in (run, analyze, evidence, evaluate, sql, tables, cache, prompts, export, settings, server):
     commands.register(app)
 complete_values(app)

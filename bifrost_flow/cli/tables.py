@@ -1,4 +1,4 @@
-"""`sql`, `history` and `show`: look into the warehouse. They only read, without Prefect and Polars."""
+"""`history` and `show`: look into the warehouse. They only read, without Prefect and Polars."""
 
 import json
 import sys
@@ -41,22 +41,8 @@ LangOption = Annotated[str | None, typer.Option(help=t("app.lang"))]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    app.command("sql", help=t("tables.sql"))(sql)
     app.command("history", help=t("tables.history"))(history)
     app.command("show", help=t("tables.show"))(show)
-
-
-def sql(
-    query: Annotated[str, typer.Argument(metavar="QUERY|-", help=t("tables.query"))],
-    warehouse: WarehouseOption = None,
-    output: Annotated[Output, typer.Option("--format", "-f", help=t("tables.format"))] = Output.table,
-    lang: LangOption = None,
-) -> None:
-    with opened(warehouse, lang) as store:
-        from bifrost_flow.cli.grid import write_rows
-
-        found = store.query(sys.stdin.read() if query == "-" else query)
-        write_rows(found.columns, found.rows, output)
 
 
 def history(
