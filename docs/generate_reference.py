@@ -89,8 +89,8 @@ command on the folder first.
 """
 
 QUERIES_INTRO = """\
-`bifrost-flow sql --query NAME`, with `--project`, `--since` and `--param NAME=VALUE`; `sql --list` lists them. All
-take `project` (any if not given) and `since` (ever if not given), as in `7d ago` or `2026-11-01`.
+`bifrost-flow sql --query NAME`, with `--project`, `--since` and `--param NAME=VALUE`; `sql --list` lists
+them. All take `project` (any if not given) and `since` (ever if not given), as in `7d ago` or `2026-11-01`.
 """
 
 _TYPE_NAMES = {

@@ -120,7 +120,10 @@ class Warehouse:
     def has_calls(self, run_id: str) -> bool:
         """Tell whether `write_calls` was done for a run of this project."""
         with translating_os_errors(self.storage):
-            return self.storage.find(self._name("llm_calls", run_id)) is not None
+            if self.storage.find(self._name("llm_calls", run_id)) is not None:
+                return True
+        # They may have been merged into a pack.
+        return bool(self.query_named("retention", "find_calls", {"run_id": run_id}).rows)
 
     def find_candidates(
         self, identity: str, wanted: Sequence[tuple[str, str]]
