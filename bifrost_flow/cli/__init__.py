@@ -16,6 +16,7 @@ from bifrost_flow.cli import (
     settings,
     sql,
     tables,
+    upkeep,
 )
 from bifrost_flow.cli.completion import complete_values
 from bifrost_flow.cli.words import translate_typer
@@ -42,6 +43,19 @@ def main(
     pass
 
 
-for commands in (run, analyze, evidence, evaluate, sql, tables, cache, prompts, export, settings, server):
+for commands in (
+    run,
+    analyze,
+    evidence,
+    evaluate,
+    sql,
+    tables,
+    cache,
+    upkeep,
+    prompts,
+    export,
+    settings,
+    server,
+):
     commands.register(app)
 complete_values(app)

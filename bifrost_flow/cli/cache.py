@@ -1,12 +1,12 @@
 """`cache`: the answers that were paid for, shared by all runs, projects and processes of a warehouse."""
 
-import re
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from bifrost_flow.age import parse_age
 from bifrost_flow.cli.tables import Detail, LangOption, Output, WarehouseOption, opened
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
@@ -14,7 +14,6 @@ from bifrost_flow.language import t
 ProviderOption = Annotated[str | None, typer.Option(help=t("cache.provider"))]
 ModelOption = Annotated[str | None, typer.Option(help=t("cache.model"))]
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SHORT_KEY = 15  # `k1:` and 12 hex digits
 
 
@@ -110,18 +109,6 @@ def prune(
         pruned = prune_answers(store.location, Pruning(before, provider, model), dry_run=dry_run)
         counts = {"count": format_count(len(pruned.keys)), "size": format_size(max(0, pruned.bytes))}
         print(t("cache.would_prune" if dry_run else "cache.pruned", **counts))
-
-
-def parse_age(text: str) -> timedelta:
-    """Return the time that `30d`, `12h`, `45m` or `2w` stands for.
-
-    Raises:
-        SettingsError: it is none of these.
-    """
-    found = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip())
-    if not found:
-        raise SettingsError(t("cache.bad_age", value=repr(text)))
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def _print_stats(stats: dict[str, Any], models: list[dict[str, Any]]) -> None:

@@ -81,7 +81,7 @@ def name_month(run_id: str) -> str:
 
 
 def list_folders(storage: Storage, table: str, project: str | None = None) -> list[list[TableFile]]:
-    """Return a table's files, by name, in a list for each folder: one a project; the cache has one for all."""
+    """Return a table's files, by name, in a list for each folder: one a project; one for all the cache."""
     prefix = f"{table}/" if project is None else table_prefix(table, project)
     files = [
         TableFile(file.name, file.size)
