@@ -7,6 +7,7 @@ SELECT: so each statement is also looked at as parsed, and only what is a query 
 
 import json
 import re
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _HIDING_FUNCTIONS = frozenset({"json_execute_serialized_sql", "query"})
 
 # How often a query is run anew because files were replaced meanwhile.
 _RETRIES = 10
+_RETRY_EVERY_S = 0.1  # longer each time: `compact` may remove thousands of files one by one
 
 # Words of statements that look at the catalogue as a whole.
 _CATALOGUE_WORDS = re.compile(r"\b(show|information_schema|duckdb_\w+|pg_\w+|sqlite_master)\b", re.IGNORECASE)
@@ -118,13 +120,14 @@ def run_query(storage: Storage, sql: str, parameters: Mapping[str, object] | Non
 
 
 def _run(root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str]) -> Rows:
-    for _ in range(_RETRIES):
+    for retry in range(_RETRIES):
         try:
             return _run_once(root, sql, parameters, views)
         except duckdb.IOException as error:
             # A file was put in another's place after the folder was listed: the new list has it.
             if "No such file" not in str(error):
                 raise
+            time.sleep(retry * _RETRY_EVERY_S)
     return _run_once(root, sql, parameters, views)
 
 

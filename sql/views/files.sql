@@ -3,4 +3,4 @@ CREATE VIEW files AS
 SELECT * EXCLUDE (filename)
 FROM read_parquet({files}, union_by_name = true, hive_partitioning = false, filename = true)
 WHERE run_id IN (SELECT run_id FROM runs)
-QUALIFY filename = max(filename) OVER (PARTITION BY project, run_id);
+QUALIFY rank() OVER (PARTITION BY project, run_id ORDER BY filename DESC) = 1;

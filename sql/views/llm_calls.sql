@@ -3,4 +3,4 @@
 CREATE VIEW llm_calls AS
 SELECT * EXCLUDE (filename)
 FROM read_parquet({llm_calls}, union_by_name = true, hive_partitioning = false, filename = true)
-QUALIFY filename = max(filename) OVER (PARTITION BY project, run_id);
+QUALIFY rank() OVER (PARTITION BY project, run_id ORDER BY filename DESC) = 1;

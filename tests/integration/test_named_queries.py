@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bifrost_flow.errors import WarehouseError
-from bifrost_flow.records import Call, Finding, LogFile, Run
+from bifrost_flow.records import Call, Finding, LogFile
 from connectors.warehouse import Warehouse
 from connectors.warehouse.named import find_query, read_named_queries
 from tests.warehouse_rows import CALL, FILE, FINDING, NIGHT, RUN, make_run_id
@@ -55,9 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     location = str(tmp_path_factory.mktemp("named") / "w")
     web, api = (Warehouse.open(location, project=name) for name in ("web", "api"))
     failed, passed = FILE, replace(FILE, outcome="passed")
-    core = replace(
-        FILE, path="core.bin", job=None, outcome="unknown", status="binary", error="holds no text"
-    )
+    core = replace(FILE, path="core.bin", job=None, outcome="unknown", status="binary", error="holds no text")
     big = replace(core, path="big.log", status="truncated", error="ends early")
 
     def tell(finding: Finding, status: str, occurrences: int = 0) -> Finding:
@@ -116,7 +113,7 @@ def ask(
 
 # Of each query all its rows over all projects and nights.
 EXPECTED: dict[str, list[tuple[Any, ...]]] = {
-    # project, day, runs, files, lines, findings, new, recurring, regressed, resolved, calls, hits, cost, errors
+    # runs, files, lines, findings, new, recurring, regressed, resolved, calls, hits, cost, errors
     "trend": [
         ("api", day(1), 1, 1, 10, 1, 1, 0, 0, 0, 1, 0, 0.0, 1),
         ("api", day(2), 1, 1, 10, 0, 0, 0, 0, 1, 0, 0, 0.0, 0),
