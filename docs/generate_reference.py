@@ -28,6 +28,7 @@ from bifrost_flow.summary import (
     EXIT_USAGE,
 )
 from connectors.storage import open_storage
+from connectors.warehouse import Warehouse
 from connectors.warehouse.catalog import CATALOG, TABLES, describe_catalog, refresh_catalog
 from connectors.warehouse.comments import split_unit
 from connectors.warehouse.named import read_named_queries
@@ -225,7 +226,7 @@ def describe_default(value: object) -> str:
 
 def describe_warehouse() -> Iterator[str]:
     """Yield tables, views and named queries with their columns, from a warehouse that is made for it."""
-    columns = read_columns()
+    columns, asked = read_columns(), read_query_columns()
     described = describe_catalog()
     yield "## Tables\n"
     yield TABLES_INTRO
@@ -244,6 +245,7 @@ def describe_warehouse() -> Iterator[str]:
     for name, query in read_named_queries().items():
         yield f"### `{name}`\n"
         yield f"{t(f'query.{name}')} {query.comment}\n"
+        yield f"Columns: {', '.join(f'`{column}`' for column in asked[name])}.\n"
         yield render_table(
             ("parameter", "type", "default", "meaning"),
             [
@@ -267,6 +269,16 @@ def read_columns() -> dict[str, list[tuple[str, str]]]:
             for table, column, kind in connection.execute(query).fetchall():
                 found.setdefault(table, []).append((column, kind))
     return found
+
+
+def read_query_columns() -> dict[str, tuple[str, ...]]:
+    """Return the columns of each named query."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Warehouse.open(folder)
+        return {
+            name: store.query(query.sql, query.bind({}, project=None, since=None)).columns
+            for name, query in read_named_queries().items()
+        }
 
 
 def unwrap(text: str | None) -> str:

@@ -99,9 +99,20 @@ def quote_sql(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def render_views(root: Path) -> dict[str, str]:
-    """Return the statements that create the views over the tables in the folder `root`, in order."""
-    return _fill_in({table: quote_sql(f"{escape_pattern(root / table)}/**/*.parquet") for table in TABLES})
+def render_views(root: Path, *, columns: Path | None = None) -> dict[str, str]:
+    """Return the statements that create the views over the tables in the folder `root`, in order.
+
+    `columns` is a folder that `write_schemas` filled: tables and columns that those in `root` lack are there,
+    too, without rows.
+    """
+    patterns: dict[str, str] = {}
+    for table in TABLES:
+        patterns[table] = quote_sql(f"{escape_pattern(root / table)}/**/*.parquet")
+        if columns is not None:
+            schema = quote_sql(f"{escape_pattern(columns / table)}/{SCHEMA_FILE}")
+            has_files = any((root / table).rglob("[!.]*.parquet"))
+            patterns[table] = f"[{patterns[table]}, {schema}]" if has_files else schema
+    return _fill_in(patterns)
 
 
 def render_client_views(root: Path) -> dict[str, str]:
@@ -150,11 +161,16 @@ def refresh_catalog(storage: Storage, *, migrate: bool) -> None:
         return
     try:
         if outdated:
-            _write_schemas(storage)
+            write_schemas(storage)
         _write_catalog(storage, statements)
     except duckdb.Error as error:
         raise WarehouseError(t("warehouse.unusable", location=storage.location, reason=error)) from error
     storage.write(MARKER, f"{json.dumps(state, indent=2)}\n".encode())
+
+
+def is_outdated(storage: Storage) -> bool:
+    """Tell whether an older version of the program made the warehouse, and none of today has run on it."""
+    return _read_marker(storage).get("schema_version", 0) < read_migrations()[-1][0]
 
 
 def _read_marker(storage: Storage) -> dict[str, int]:
@@ -177,7 +193,8 @@ def run_migrations(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("COMMIT")
 
 
-def _write_schemas(storage: Storage) -> None:
+def write_schemas(storage: Storage) -> None:
+    """Write the file of each table that has its columns of today and no rows."""
     with duckdb.connect() as connection, tempfile.TemporaryDirectory(prefix="bifrost-") as folder:
         run_migrations(connection)
         for table in TABLES:

@@ -7,6 +7,7 @@ SELECT: so each statement is also looked at as parsed, and only what is a query 
 
 import json
 import re
+import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,15 @@ import duckdb
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
-from connectors.storage import Storage
-from connectors.warehouse.catalog import escape_pattern, quote_sql, read_views, render_views
+from connectors.storage import Storage, open_storage
+from connectors.warehouse.catalog import (
+    escape_pattern,
+    is_outdated,
+    quote_sql,
+    read_views,
+    render_views,
+    write_schemas,
+)
 
 # Kinds of node that a parsed query may consist of; COPY_QUERY_NODE, INSERT_QUERY_NODE and the like are not
 # here.
@@ -50,8 +58,11 @@ class Rows:
 
 
 @contextmanager
-def connect_readonly(root: Path, views: Sequence[str]) -> Generator[duckdb.DuckDBPyConnection]:
-    """Open a connection that has `views` (their statements) and reaches nothing but what is in `root`."""
+def connect_readonly(
+    root: Path, views: Sequence[str], *further: Path
+) -> Generator[duckdb.DuckDBPyConnection]:
+    """Open a connection that has `views` (their statements) and reaches nothing but what is in `root` and
+    `further` folders."""
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
@@ -63,7 +74,8 @@ def connect_readonly(root: Path, views: Sequence[str]) -> Generator[duckdb.DuckD
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET parquet_metadata_cache = true")
-        folders = ", ".join(quote_sql(text) for text in sorted({str(root), escape_pattern(root)}))
+        names = {name for folder in (root, *further) for name in (str(folder), escape_pattern(folder))}
+        folders = ", ".join(map(quote_sql, sorted(names)))
         connection.execute(f"SET allowed_directories = [{folders}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -106,6 +118,10 @@ def run_query(storage: Storage, sql: str, parameters: Mapping[str, object] | Non
         except duckdb.CatalogException:
             # A name was not found; with all views at hand, DuckDB can say which one was meant.
             return _run(root, sql, parameters, list(render_views(root).values()))
+        except (duckdb.BinderException, duckdb.IOException):
+            if not is_outdated(storage):
+                raise
+            return _run_on_outdated(root, sql, parameters)
     except duckdb.Error as error:
         raise WarehouseError(str(error)) from error
     except UnicodeEncodeError as error:
@@ -131,8 +147,19 @@ def _run(root: Path, sql: str, parameters: Mapping[str, object] | None, views: S
     return _run_once(root, sql, parameters, views)
 
 
-def _run_once(root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str]) -> Rows:
-    with connect_readonly(root, views) as connection:
+def _run_on_outdated(root: Path, sql: str, parameters: Mapping[str, object] | None) -> Rows:
+    """Run a query on tables of an older schema as if they had the newer ones and their columns: reading does
+    not migrate, which would lock out older programs."""
+    with tempfile.TemporaryDirectory(prefix="bifrost-") as folder:
+        write_schemas(open_storage(folder))
+        views = list(render_views(root, columns=Path(folder)).values())
+        return _run_once(root, sql, parameters, views, Path(folder))
+
+
+def _run_once(
+    root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str], *further: Path
+) -> Rows:
+    with connect_readonly(root, views, *further) as connection:
         _check_is_query(connection, sql)
         connection.execute(sql, dict(parameters) if parameters else None)
         description = connection.description or []

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -306,12 +306,12 @@ class ScriptedFiles(LocalFileSystem):
     protocol = "scripted"
     cachable = False
 
-    def __init__(self, lists: Sequence[Sequence[str]]) -> None:
+    def __init__(self, *lists: list[str]) -> None:
         super().__init__()
         self.lists = list(lists)
         self.calls = 0
 
-    def glob(self, path: str, **_: Any) -> list[str]:
+    def glob(self, path: str, maxdepth: int | None = None, **_: Any) -> list[str]:
         names = self.lists[min(self.calls, len(self.lists) - 1)]
         self.calls += 1
         folder = path.partition("/**")[0]
@@ -343,7 +343,7 @@ def test_each_view_lists_the_files_once(tmp_path: Path) -> None:
     lists = ([first, single], [first, single, second], [second])
     query = "SELECT run_id, count(*) FROM runs JOIN findings USING (run_id) GROUP BY run_id ORDER BY run_id"
     for chosen in itertools.product(lists, repeat=3):
-        files = ScriptedFiles([lists[1]])
+        files = ScriptedFiles(lists[1])
         with duckdb.connect() as client:
             client.register_filesystem(files)
             for name in ("runs", "findings"):

@@ -73,7 +73,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
         tokens_out=20,
         cost_usd=0.5,
     )
-    saved = {"groups": 1, "cache_hits": 1, "tokens_saved": 60}
+    saved: dict[str, Any] = {"groups": 1, "cache_hits": 1, "tokens_saved": 60}
     write_night(web, 2, [tell(BOOM, "recurring", 3)], [failed, core], **saved)
     write_night(web, 3, [tell(BOOM, "resolved")], [passed, core], groups=0)
     write_night(web, 4, [tell(SLOW, "resolved")], [passed], groups=0)

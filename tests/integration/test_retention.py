@@ -68,7 +68,7 @@ def list_nights(store: Warehouse, table: str = "runs") -> list[int]:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_old_runs_go_whole_from_all_tables(store: Warehouse, packed: bool) -> None:
-    """What began before the time is gone from every table, merged into packs or not; the rest is untouched."""
+    """What began before the time is gone from every table, merged into packs or not; the rest stays."""
     for night in range(6):
         run_night(store, night, {"lint": [A]})
     other = Warehouse.open(store.location, project="other")

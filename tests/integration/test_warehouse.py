@@ -593,13 +593,67 @@ def test_files_of_an_older_schema_are_read_with_the_new_columns(warehouse: Wareh
 
 
 def test_catalogue_follows_when_the_warehouse_is_moved(warehouse: Warehouse, tmp_path: Path) -> None:
-    """After a move, any look at it rebuilds the views of `bifrost.duckdb` over the new place."""
+    """After a move, any look at it makes the views of `bifrost.duckdb` anew."""
     run_id = write_run(warehouse)
     moved = tmp_path / "elsewhere"
     Path(warehouse.location).rename(moved)
     assert Warehouse.open(str(moved), create=False).query("SELECT run_id FROM runs").rows == [(run_id,)]
     with duckdb.connect(str(moved / "bifrost.duckdb"), read_only=True) as client:
         assert client.execute("SELECT run_id FROM runs").fetchall() == [(run_id,)]
+
+
+def test_any_client_finds_a_warehouse_that_was_moved(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of ours runs after the move: the views look beside the database, however its path is given."""
+    run_id = write_run(warehouse)
+    moved = tmp_path / "else where" / "it's [1]*"
+    moved.parent.mkdir()
+    Path(warehouse.location).rename(moved)
+    ask = "SELECT run_id FROM findings"
+    for cwd, path in [
+        (Path("/"), str(moved / "bifrost.duckdb")),
+        (moved, "bifrost.duckdb"),
+        (moved.parent, f"./{moved.name}/bifrost.duckdb"),
+        (moved / "runs", "../bifrost.duckdb"),
+    ]:
+        monkeypatch.chdir(cwd)
+        with duckdb.connect(path, read_only=True) as client:
+            assert client.execute(ask).fetchall() == [(run_id,)], path
+
+
+def test_attached_database_is_told_where_the_warehouse_is(warehouse: Warehouse, tmp_path: Path) -> None:
+    """Attached to another database the views look where they were made, or where the client says."""
+    run_id = write_run(warehouse)
+    attach = "ATTACH '{}/bifrost.duckdb' AS w (READ_ONLY)"
+    with duckdb.connect() as client:
+        client.execute(attach.format(warehouse.location))
+        assert client.execute("SELECT run_id FROM w.findings").fetchall() == [(run_id,)]
+    moved = tmp_path / "moved"
+    Path(warehouse.location).rename(moved)
+    with duckdb.connect() as client:
+        client.execute(attach.format(moved))
+        with pytest.raises(duckdb.IOException, match="No files found"):
+            client.execute("FROM w.findings")
+        client.execute(f"SET VARIABLE bifrost_warehouse = '{moved}'")
+        assert client.execute("SELECT run_id FROM w.findings").fetchall() == [(run_id,)]
+
+
+def test_any_client_can_read_what_columns_mean(warehouse: Warehouse) -> None:
+    """Each table, view and column has its comment in the database, each number its unit."""
+    with duckdb.connect(str(Path(warehouse.location) / "bifrost.duckdb"), read_only=True) as client:
+        views = dict(
+            client.execute("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall()
+        )
+        columns = client.execute(
+            "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal"
+        ).fetchall()
+    assert views.keys() == read_views().keys()
+    assert all(comment and "Grain: " in comment for comment in views.values())
+    assert [column for column in columns if not column[3]] == []
+    numbers = [column for column in columns if re.match(r"U?BIGINT|DOUBLE", column[2])]
+    assert [column for column in numbers if not column[3].startswith("[")] == []
+    assert ("llm_calls", "latency_ms", "DOUBLE", "[ms] until the answer was complete") in columns
 
 
 def test_damaged_file_is_named(warehouse: Warehouse) -> None:

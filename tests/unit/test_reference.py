@@ -17,7 +17,8 @@ from bifrost_flow import summary
 from bifrost_flow.cli import app, failures
 from bifrost_flow.language import ROOT
 from bifrost_flow.settings import name_variable, setting_fields
-from connectors.warehouse.catalog import TABLES, read_views
+from connectors.warehouse.catalog import TABLES, describe_catalog, read_views
+from connectors.warehouse.named import read_named_queries
 
 SCRIPT = ROOT / "docs" / "generate_reference.py"
 
@@ -120,8 +121,26 @@ def test_every_table_and_view_is_described() -> None:
     for name in {*TABLES, *read_views()}:
         section = find_section(f"### `{name}`")
         assert re.match(r"\n[A-Z]", section), name
-        assert section.count("\n| `") >= 3, name
-    assert "| `lines` | BIGINT[][] | [[first, last], …], inclusive |" in find_section("### `chunks`")
+        rows = re.findall(r"^\| `\w+` \| (.*) \| (.*) \| (.*) \|$", section, re.MULTILINE)
+        assert len(rows) >= 3 and all(meaning for _, _, meaning in rows), name
+        assert [row for row in rows if row[0] in ("BIGINT", "DOUBLE") and not row[1]] == [], name
+    assert "| `lines` | BIGINT[][] | line | [[first, last], …], inclusive |" in find_section("### `chunks`")
+
+
+def test_views_describe_the_columns_that_they_have(generator: ModuleType) -> None:
+    """No view has a column that its comment leaves out, nor the reverse, and in the same order."""
+    described = describe_catalog()
+    for name, columns in generator.read_columns().items():
+        assert [column for column, _ in columns] == list(described[name].columns), name
+
+
+def test_every_named_query_is_described() -> None:
+    """Each has a section that says what it tells, what one row is, and what it takes."""
+    for name, query in read_named_queries().items():
+        section = find_section(f"### `{name}`")
+        assert "Grain: " in section and "Columns: `" in section, name
+        for parameter in query.parameters:
+            assert f"| `{parameter.name}` | {parameter.type} | `{parameter.default}` |" in section
 
 
 def test_every_exit_code_is_described(generator: ModuleType) -> None:
