@@ -1,6 +1,6 @@
 """Merge many small files into few: a pack a table, project and month.
 
-See docs/decisions/0012-compaction.md.
+See docs/decisions/0015-compaction.md.
 """
 
 from collections.abc import Callable

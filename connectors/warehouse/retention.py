@@ -3,7 +3,7 @@
 A failure that is still open keeps, of the runs that go, the row that told of it last, and the evidence and
 files that say where it was last seen: without them it would be new again the next time, or resolved by a run
 that never looked there. The runs that hold these rows keep their own row. The newest run of a project stays
-as it is. See docs/decisions/0012-compaction.md.
+as it is. See docs/decisions/0015-compaction.md.
 """
 
 from collections.abc import Callable

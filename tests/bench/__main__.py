@@ -23,6 +23,7 @@ from tests.bench.measure import CannotMeasure, Figure, Options, render_table
 from tests.bench.memory import measure_memory
 from tests.bench.needles import measure_needles
 from tests.bench.read import measure_read
+from tests.bench.runs import measure_runs
 from tests.bench.small import measure_small
 from tests.bench.startup import measure_startup
 from tests.bench.steps import measure_steps
@@ -36,6 +37,7 @@ TOPICS: dict[str, Bench] = {
     "memory": measure_memory,
     "small": measure_small,
     "cache": measure_cache,
+    "runs": measure_runs,
     "fanout": measure_fanout,
     "startup": measure_startup,
 }

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.bench.make_log import write_log
@@ -134,6 +134,45 @@ def make_answers(path: Path, count: str) -> None:
         )
 
 
+def make_runs(path: Path, count: str) -> None:
+    """A warehouse with a run every six hours, each with a row or ten in every table."""
+    from dataclasses import replace
+
+    import polars as pl
+
+    from bifrost_flow.evidence.baseline import KnownGood
+    from bifrost_flow.records import CachedAnswer
+    from connectors.warehouse import Warehouse
+    from tests.warehouse_rows import CALL, CHUNK, FILE, FINDING, NIGHT, RUN, make_run_id
+
+    warehouse, mixed = Warehouse.open(str(path)), random.Random(1)
+    known = pl.Series([mixed.getrandbits(64) for _ in range(200)], dtype=pl.UInt64)
+    text = "why it failed, in the words of a log " * 12
+    for number in range(int(count)):
+        at = NIGHT + timedelta(hours=6 * number)
+        run_id = make_run_id(at)
+        names = [f"f1:{mixed.randrange(500)}" for _ in range(10)]
+        files = [replace(FILE, path=f"logs/{at:%Y-%m-%d}/{job}.log", job=f"job {job}") for job in range(20)]
+        warehouse.write_calls(run_id, [replace(CALL, fingerprint=name, started_at=at) for name in names])
+        warehouse.write_files(run_id, files)
+        chunks = [
+            replace(CHUNK, fingerprint=name, path=files[place].path, text=f"{number} {name} {text}")
+            for place, name in enumerate(names)
+        ]
+        warehouse.write_chunks(run_id, chunks)
+        findings = [replace(FINDING, fingerprint=name, last_seen=at) for name in dict.fromkeys(names)]
+        warehouse.write_findings(run_id, findings)
+        warehouse.write_metrics(run_id, [(f"number {each}", 1.0, "s") for each in range(8)])
+        good = KnownGood("job 1", None, "b1", known, whole=True, files=1, lines=200, created_at=at)
+        warehouse.write_known_good(run_id, [good])
+        answers = [
+            CachedAnswer(name_key(number * 3 + each), text, "ollama", "m", "p1", 800, 200, at)
+            for each in range(3)
+        ]
+        warehouse.write_answers(answers)
+        warehouse.write_run(replace(RUN, run_id=run_id, started_at=at))
+
+
 def name_key(number: int) -> str:
     """Return a key as long, and as scattered, as real ones."""
     return f"k1:{random.Random(number).getrandbits(256):064x}"
@@ -148,6 +187,7 @@ MAKERS: dict[str, Callable[..., None]] = {
     "distinct": make_distinct,
     "failures": make_failures,
     "answers": make_answers,
+    "runs": make_runs,
 }
 
 
