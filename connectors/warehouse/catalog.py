@@ -18,7 +18,7 @@ import duckdb
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import ROOT, t
-from connectors.storage import Storage
+from connectors.storage import Storage, is_remote
 from connectors.warehouse.comments import Described, describe_relations
 from connectors.warehouse.location import MARKER, encode_name
 
@@ -35,14 +35,11 @@ _STORAGE_VERSION = "v1.0.0"
 # beside the database that it opened, else where the folder was when the views were made. DuckDB has no
 # function for the database's path, but documents that its `temp_directory` is that path with `.tmp` behind
 # it. It is another's where ours is attached to another database.
-_CLIENT_ROOT = f"""coalesce(
-        rtrim(getvariable('bifrost_warehouse'), '/') || '/',
-        nullif(
+_SAID = "rtrim(getvariable('bifrost_warehouse'), '/') || '/'"
+_BESIDE = f"""nullif(
             regexp_replace(current_setting('temp_directory'), '(^|/){re.escape(CATALOG)}\\.tmp$', '\\1'),
             current_setting('temp_directory')
-        ),
-        {{root}}
-    )"""
+        )"""
 
 
 @cache
@@ -115,9 +112,11 @@ def render_views(root: Path, *, columns: Path | None = None) -> dict[str, str]:
     return _fill_in(patterns)
 
 
-def render_client_views(root: Path) -> dict[str, str]:
-    """Return the same statements for `bifrost.duckdb`, whose folder may be elsewhere when it is opened."""
-    place = _CLIENT_ROOT.format(root=quote_sql(f"{root}/"))
+def render_client_views(location: str) -> dict[str, str]:
+    """Return those for `bifrost.duckdb` of the warehouse at `location`, which may be moved after that."""
+    # Whoever opens a database that lies in a bucket has made a copy of it, beside which there is nothing.
+    places = [_SAID, *([] if is_remote(location) else [_BESIDE]), quote_sql(f"{location}/")]
+    place = f"coalesce({', '.join(places)})"
     return _fill_in(
         {
             table: f"regexp_replace({place}, '([*?\\[])', '[\\1]', 'g') || '{table}/**/*.parquet'"
@@ -144,13 +143,12 @@ def refresh_catalog(storage: Storage, *, migrate: bool) -> None:
         WarehouseError: a newer version of the program made this warehouse, or a file in it is damaged.
     """
     recorded = _read_marker(storage)
-    root = Path(storage.location)
     version = read_migrations()[-1][0]
     if recorded.get("schema_version", 0) > version:
         raise WarehouseError(
             t("warehouse.newer", location=storage.location, found=recorded["schema_version"], known=version)
         )
-    statements = [*render_client_views(root).values(), *_render_comments()]
+    statements = [*render_client_views(storage.location).values(), *_render_comments()]
     # Where the folder is and which columns there are is part of what the views say.
     digest = hashlib.sha256(f"{version}{''.join(statements)}".encode()).hexdigest()
     state = {"product": "bifrost-flow", "schema_version": version, "views": f"sha256:{digest}"}

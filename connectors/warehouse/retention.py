@@ -29,6 +29,7 @@ from connectors.warehouse.packs import (
     write_pack,
 )
 from connectors.warehouse.sandbox import run_query
+from connectors.warehouse.store import Warehouse
 
 # What tells the rows of a run apart, in tables of which an open failure keeps some.
 _KEYS = {"findings": ["run_id", "fingerprint"]}
@@ -108,11 +109,23 @@ def _make_plan(storage: Storage, before: datetime, project: str | None) -> _Plan
     def ask(name: str, **parameters: object) -> list[tuple[str, ...]]:
         return run_query(storage, queries[name], parameters).rows
 
-    old = frozenset(run_id for (run_id,) in ask("find_old_runs", before=before, project=project))
-    kept: dict[str, set[tuple[str, ...]]] = {
-        "findings": {row for row in ask("find_open_tellings", project=project) if row[0] in old},
-        "chunks": {row for row in ask("find_open_sightings", project=project) if row[0] in old},
-    }
+    found = ask("find_old_runs", before=before, project=project)
+    old = frozenset(run_id for _, run_id in found)
+    kept: dict[str, set[tuple[str, ...]]] = {"findings": set(), "chunks": set()}
+    for name in {name for name, _ in found}:
+        # What is open, and where, is what the next run would be compared with.
+        past = Warehouse(storage.location, name).read_history()
+        still = {each: known.locations for each, known in past.items() if known.latest is not None}
+        pairs = [(each, location) for each, locations in still.items() for location in locations]
+        told = ask("find_tellings", project=name, fingerprints=list(still))
+        seen = ask(
+            "find_sightings",
+            project=name,
+            fingerprints=[each for each, _ in pairs],
+            locations=[location for _, location in pairs],
+        )
+        kept["findings"] |= {row for row in told if row[0] in old}
+        kept["chunks"] |= {row for row in seen if row[0] in old}
     kept["files"] = {(run_id, path) for run_id, _, path in kept["chunks"]}
     kept["runs"] = {row[:1] for rows in kept.values() for row in rows}
     complete = frozenset(run_id for (run_id,) in ask("list_complete"))

@@ -39,7 +39,8 @@ def test_released_migrations_stay_as_they_were() -> None:
         version: hashlib.sha256(strip_comments(script).encode()).hexdigest()[:8]
         for version, script in read_migrations()
     }
-    assert digests == RELEASED
+    assert digests.items() >= RELEASED.items()
+    assert digests.keys() - RELEASED.keys() <= {VERSIONS[-1]}, "released versions without a digest"
 
 
 # Rows as SQL, since the records of today may have fields that were not there then.
@@ -90,7 +91,7 @@ def make_warehouse(root: Path, version: int) -> dict[str, list[dict[str, Any]]]:
     """Make the warehouse that two nights of a program of schema `version` left; return its rows by table."""
     rows: dict[str, str] = {}
     for number in VERSIONS[: VERSIONS.index(version) + 1]:
-        rows |= ROWS[number]
+        rows |= ROWS.get(number, {})
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for number, script in read_migrations():
