@@ -18,7 +18,7 @@ import duckdb
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import ROOT, t
-from connectors.storage import Storage, is_remote
+from connectors.storage import Storage, is_remote, open_storage
 from connectors.warehouse.comments import Described, describe_relations
 from connectors.warehouse.location import MARKER, encode_name
 
@@ -207,13 +207,13 @@ def _write_catalog(storage: Storage, statements: list[str]) -> None:
         # Not in the warehouse: DuckDB takes a question mark in a database's path for the start of options.
         built = Path(folder) / CATALOG
         with duckdb.connect() as connection:
-            # One footer read for all views instead of one a view.
-            connection.execute("SET parquet_metadata_cache = true")
             connection.execute(
                 f"ATTACH {quote_sql(str(built))} AS built (STORAGE_VERSION '{_STORAGE_VERSION}')"
             )
             connection.execute("USE built")
-            connection.execute(f"SET VARIABLE bifrost_warehouse = {quote_sql(storage.location)}")
+            # The columns are those of the tables without rows: none of the many other files is opened.
+            write_schemas(open_storage(folder))
+            connection.execute(f"SET VARIABLE bifrost_warehouse = {quote_sql(folder)}")
             for statement in statements:
                 connection.execute(statement)
             connection.execute("USE memory")

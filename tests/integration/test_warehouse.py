@@ -516,6 +516,7 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
     values: dict[str, object] = {
         "keys": ["k"],
         "fingerprints": ["f1:a"],
+        "locations": ["a.log|"],
         "limit": 1,
         "runs": 1,
         "most": 1,
@@ -665,7 +666,7 @@ def test_damaged_file_is_named(warehouse: Warehouse) -> None:
         warehouse.query("FROM runs")
     (Path(warehouse.location) / "bifrost.duckdb").unlink()
     with pytest.raises(WarehouseError, match=r"bad\.parquet"):
-        Warehouse.open(warehouse.location)
+        Warehouse.open(warehouse.location).read_history()
 
 
 def test_reading_does_not_migrate(warehouse: Warehouse) -> None:
