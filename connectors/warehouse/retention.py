@@ -116,7 +116,7 @@ def _make_plan(storage: Storage, before: datetime, project: str | None) -> _Plan
         # What is open, and where, is what the next run would be compared with.
         past = Warehouse(storage.location, name).read_history()
         still = {each: known.locations for each, known in past.items() if known.latest is not None}
-        pairs = [(each, location) for each, locations in still.items() for location in locations]
+        pairs = [(each, location) for each, locations in still.items() for location in locations or ()]
         told = ask("find_tellings", project=name, fingerprints=list(still))
         seen = ask(
             "find_sightings",
