@@ -8,6 +8,7 @@ from bifrost_flow.records import Chunk, FileEvidence, Group
 # the details or the consequences of the best.
 NEAR_BEST = 0.97
 MIN_SCORE = 30.0
+FAILING = ("error", "critical")
 
 
 def pick_failures(evidence: FileEvidence, *, every: bool = False) -> list[Chunk]:
@@ -22,7 +23,7 @@ def pick_failures(evidence: FileEvidence, *, every: bool = False) -> list[Chunk]
     return [
         chunk
         for chunk in evidence.chunks
-        if chunk.severity in ("error", "critical") and (chunk.rank == 1 or chunk.score >= bar)
+        if chunk.severity in FAILING and (chunk.rank == 1 or chunk.score >= bar)
     ]
 
 

@@ -323,7 +323,7 @@ def test_run_is_seen_whole_or_not_at_all(warehouse: Warehouse) -> None:
     for table in ("files", "chunks", "findings", "metrics"):
         assert warehouse.query(f"FROM {table}").rows == [], table
     assert warehouse.query("SELECT calls FROM cost_per_model_day").rows == [(1,)]
-    assert warehouse.read_history() == {}
+    assert warehouse.read_history(before=NOW) == {}
     warehouse.write_run(build_run(run_id))
     for table in ("files", "chunks", "findings", "metrics"):
         assert len(warehouse.query(f"FROM {table}").rows) == 1, table
@@ -452,7 +452,7 @@ def run_night(warehouse: Warehouse, night: int, found: dict[str, list[str]]) -> 
         [build_finding(fingerprint, at=now) for fingerprint in seen],
         seen=seen,
         files=files,
-        history=warehouse.read_history(),
+        history=warehouse.read_history(before=now),
     )
     warehouse.write_files(run_id, files)
     warehouse.write_chunks(
@@ -477,7 +477,7 @@ def test_a_failure_through_its_nights(warehouse: Warehouse) -> None:
     assert run_night(warehouse, 8, {"test": []}) == {a: "resolved"}
     seen = warehouse.query("SELECT DISTINCT first_seen FROM findings").rows
     assert seen == [(NOW,)]
-    past = warehouse.read_history()[a]
+    past = warehouse.read_history(before=NOW + timedelta(days=9))[a]
     assert (past.latest, past.locations, past.last_seen) == (None, frozenset(), NOW + timedelta(days=6))
 
 
@@ -589,7 +589,7 @@ def test_files_of_an_older_schema_are_read_with_the_new_columns(warehouse: Wareh
     assert warehouse.query("SELECT path, location, ci_system FROM files").rows == [
         ("logs/lint.log", None, None)
     ]
-    assert warehouse.read_history()["f1:a"].locations == frozenset()
+    assert warehouse.read_history(before=NOW)["f1:a"].locations is None
 
 
 def test_catalogue_follows_when_the_warehouse_is_moved(warehouse: Warehouse, tmp_path: Path) -> None:

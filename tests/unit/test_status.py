@@ -48,7 +48,7 @@ def build_file(path: str, *, job: str | None = None, status: str = "read") -> Lo
 def build_past(fingerprint: str, *locations: str | None, is_open: bool = True) -> PastFinding:
     latest = build_finding(fingerprint) if is_open else None
     named = frozenset(location for location in locations if location)
-    return PastFinding(FIRST_NIGHT, FIRST_NIGHT, latest, named)
+    return PastFinding(FIRST_NIGHT, FIRST_NIGHT, latest, named or None)
 
 
 def compare(
