@@ -37,6 +37,9 @@ CATEGORIES = (
     "unknown",
 )
 
+# What a piece of evidence must score to be a failure in its own right, not a detail of another.
+MIN_FAILURE_SCORE = 30.0
+
 OUTCOMES = ("passed", "failed", "unknown")
 
 # `read` is fine; `truncated` was read as far as it goes; the others gave no lines.

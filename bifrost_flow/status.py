@@ -37,7 +37,8 @@ _VARYING = re.compile(
 )
 # Numbers of builds may be short: a folder `builds/87`, `run-12`, or a file `build-1234.log`.
 _BUILD = re.compile(
-    r"(?<![^/!])((?:builds?|runs?|attempts?|pipelines?)[-_#/])#?(?:\d+(?=[/!])|\d{3,}(?=[.]|$))", re.IGNORECASE
+    r"(?<![^/!])((?:builds?|runs?|attempts?|pipelines?)[-_#/])#?(?:\d+(?=[/!])|\d{3,}(?=[.]|$))",
+    re.IGNORECASE,
 )
 
 
@@ -100,7 +101,7 @@ def assign_statuses(
     )
     if not resolving:
         return present
-    covered, shown = _list_covered(files), _list_shown(seen, files)
+    covered, shown = list_covered(files), _list_shown(seen, files)
     known = {*seen, *(finding.fingerprint for finding in findings), *_flatten(formerly.values())}
     renamed = {*formerly, *(name for name, past in history.items() if past.is_successor)}
     resolved = (
@@ -134,7 +135,7 @@ def list_past(
     return [history[name] for name in names if name in history]
 
 
-def _list_covered(files: Sequence[LogFile]) -> set[str]:
+def list_covered(files: Sequence[LogFile]) -> set[str]:
     """Return the locations whose files were all read whole.
 
     What job an unread file is of is not known, so it stands for all jobs of its path.

@@ -371,9 +371,7 @@ class Job:
         )
         location = self._warehouse.location if self._warehouse else self.settings.warehouse
         self._templates = {group.fingerprint: group.exemplar.template for group in groups}
-        return Report(
-            run, findings, files, problems, location, self.settings.lang, formerly=formerly
-        )
+        return Report(run, findings, files, problems, location, self.settings.lang, formerly=formerly)
 
     async def add_similar(self, report: Report) -> Report:
         """Return `report` with the earlier findings that are like its new ones; without, if that fails."""
@@ -500,6 +498,7 @@ def name_source(paths: Sequence[str]) -> str:
 
 def describe_failed_run(run_id: str, project: str, source: str, started_at: datetime) -> Run:
     """Return what there is to say of a run that failed before it had results."""
+    nothing: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
     return Run(
         run_id=run_id,
         flow_run_id=run_id,
@@ -510,7 +509,7 @@ def describe_failed_run(run_id: str, project: str, source: str, started_at: date
         status="failed",
         settings="{}",
         versions="{}",
-        **dict.fromkeys(_COUNTS, 0),
+        **nothing,
         cost_usd=0.0,
     )
 

@@ -7,6 +7,7 @@ import typer
 from bifrost_flow.cli import (
     analyze,
     cache,
+    diff,
     evaluate,
     evidence,
     export,
@@ -41,6 +42,6 @@ def main(
     pass
 
 
-for commands in (run, analyze, evidence, evaluate, tables, cache, prompts, export, settings, server):
+for commands in (run, analyze, evidence, evaluate, tables, diff, cache, prompts, export, settings, server):
     commands.register(app)
 complete_values(app)

@@ -8,9 +8,9 @@ from itertools import islice
 from bifrost_flow.evidence import anchors, categories, select
 from bifrost_flow.evidence.fingerprint import fingerprint_lines
 from bifrost_flow.evidence.frames import REACH, name_access, name_frames
-from bifrost_flow.evidence.group import FAILING, MIN_SCORE
+from bifrost_flow.evidence.group import FAILING
 from bifrost_flow.evidence.redact import redact_text
-from bifrost_flow.records import Chunk
+from bifrost_flow.records import MIN_FAILURE_SCORE, Chunk
 
 TELLING_LINES = 8  # of a step's last lines, those that say of what kind its failure is
 BEFORE_STACK = 40  # lines before an exception in which its stack may stand
@@ -67,7 +67,7 @@ def name_unshown(
     known = {draft.fingerprint for draft in drafts}
     found: dict[str, None] = {}
     for piece in pieces:
-        if piece.score < MIN_SCORE or (piece.kind, piece.anchor) in shown:
+        if piece.score < MIN_FAILURE_SCORE or (piece.kind, piece.anchor) in shown:
             continue
         core = redact_text("\n".join(_name_reported(piece, page)))[0]
         if categories.judge_severity(piece.kind, core, leading=False) in FAILING:

@@ -48,7 +48,7 @@ def list_unknown(chunks: Iterable[Chunk], known: Mapping[str, object]) -> list[C
 
 
 def _name_failure(chunk: Chunk) -> str:
-    """Return the line that names a failure, masked by today's rules; of an end without one, its last words."""
+    """Return the line that names a failure, masked by today's rules; of a mere end, its last words."""
     lines = chunk.text.split("\n")
     if any(first <= chunk.anchor <= last for first, last in chunk.spans):
         lines = [lines[find_anchor(chunk)]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
 from bifrost_flow.records import (
+    MIN_FAILURE_SCORE,
     RUN_KINDS,
     CachedAnswer,
     Call,
@@ -83,7 +84,9 @@ class Warehouse:
     ) -> None:
         """Write the input files of a run; `unshown` has, by path, the fingerprints of failures in them that
         no chunk shows."""
-        self._write("files", run_id, files, unshown=[list((unshown or {}).get(file.path, ())) for file in files])
+        self._write(
+            "files", run_id, files, unshown=[list((unshown or {}).get(file.path, ())) for file in files]
+        )
 
     def write_chunks(self, run_id: str, chunks: Sequence[Chunk]) -> None:
         """Write the evidence of a run."""
@@ -165,22 +168,20 @@ class Warehouse:
             found.setdefault((key, fingerprint), []).append(CachedAnswer(*columns))
         return found
 
-    def read_history(
-        self, *, before: datetime, kinds: Sequence[str] = RUN_KINDS
-    ) -> dict[str, PastFinding]:
+    def read_history(self, *, before: datetime, kinds: Sequence[str] = RUN_KINDS) -> dict[str, PastFinding]:
         """Return what runs of this project found, by fingerprint, for `status.assign_statuses`.
 
         They are the runs of `kinds` that are complete. Those that began at `before` or later, overlapping
         with the run that asks, keep a failure from being new to it or resolved by it, and no more.
         """
-        from bifrost_flow.evidence.group import MIN_SCORE
-
         parameters = {"project": self.project, "before": before, "kinds": list(kinds)}
         latest = {
             row["fingerprint"]: restore_finding(row)
             for row in self.query_named("history", "read_open_findings", parameters).as_dicts()
         }
-        known = self.query_named("history", "read_fingerprints", {**parameters, "min_score": MIN_SCORE})
+        known = self.query_named(
+            "history", "read_fingerprints", {**parameters, "min_score": MIN_FAILURE_SCORE}
+        )
         return {
             fingerprint: PastFinding(
                 first_seen,

@@ -32,7 +32,7 @@ WHERE findings.status <> 'resolved'
 -- Grain: a fingerprint that any run of $project and $kinds told of, unless another has taken its place since; first and
 -- last time; the locations (see files.location) where it still is: seen there, and not gone in a later run that read all
 -- the files there. They are empty when all were read clean, and NULL where nothing can tell that it is gone: it was never
--- seen at a location, or a run that began at $before or later knows of it. $min_score is that of `group.pick_failures`.
+-- seen at a location, or a run that began at $before or later knows of it. $min_score is that of `records.MIN_FAILURE_SCORE`.
 -- No order.
 WITH
 -- A warehouse that no run has migrated yet lacks these columns, which is as if they were empty.
