@@ -481,6 +481,29 @@ def test_a_failure_through_its_nights(warehouse: Warehouse) -> None:
     assert (past.latest, past.locations, past.last_seen) == (None, frozenset(), NOW + timedelta(days=6))
 
 
+def test_failure_by_older_rules_stays_open_while_it_may_have_another_name(warehouse: Warehouse) -> None:
+    """A log that shows failures by newer rules, none of which is known to be the old one, has not lost that;
+    once the log is clean it is resolved with them, even if other nights lie between."""
+    assert run_night(warehouse, 0, {"lint": ["f1:a"]}) == {"f1:a": "new"}
+    assert run_night(warehouse, 1, {"lint": ["f2:x"]}) == {"f2:x": "new"}
+    assert run_night(warehouse, 2, {"docs": []}) == {}
+    assert run_night(warehouse, 3, {"lint": ["f2:y"]}) == {"f2:y": "new", "f2:x": "resolved"}
+    assert run_night(warehouse, 4, {"lint": []}) == {"f1:a": "resolved", "f2:y": "resolved"}
+    assert run_night(warehouse, 5, {"lint": []}) == {}
+
+
+def test_what_a_passing_job_says_is_no_place_of_a_failure(warehouse: Warehouse) -> None:
+    """A job that passed may repeat a failure's words; that it is still there is not known from that."""
+    assert run_night(warehouse, 0, {"lint": ["f1:a"], "test": ["f1:a"]}) == {"f1:a": "new"}
+    run_id = new_run_id()
+    file = replace(build_file("logs/2026-11-02/lint.log"), outcome="passed")
+    warehouse.write_files(run_id, [file])
+    warehouse.write_chunks(run_id, [build_chunk("f1:a", file.path)])
+    warehouse.write_findings(run_id, [])
+    warehouse.write_run(build_run(run_id, started_at=NOW + timedelta(days=1)))
+    assert run_night(warehouse, 2, {"test": []}) == {"f1:a": "resolved"}
+
+
 def test_projects_have_histories_of_their_own(warehouse: Warehouse) -> None:
     """What one project knows is new to another."""
     other = Warehouse.open(warehouse.location, project="web")
@@ -516,6 +539,9 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
     values: dict[str, object] = {
         "keys": ["k"],
         "fingerprints": ["f1:a"],
+        "kinds": ["audit"],
+        "since": NOW,
+        "min_score": 30.0,
         "limit": 1,
         "runs": 1,
         "most": 1,
