@@ -84,6 +84,7 @@ def assign_statuses(
     seen: Mapping[str, Iterable[str]],
     files: Sequence[LogFile],
     history: Mapping[str, PastFinding],
+    mentioned: Collection[str] = (),
     formerly: Mapping[str, Collection[str]] | None = None,
     resolving: bool = True,
 ) -> tuple[Finding, ...]:
@@ -91,9 +92,10 @@ def assign_statuses(
     resolved, if it is one that resolves.
 
     `seen` has the paths in which each fingerprint of the run occurred, also of those that got no finding
-    because a budget ran out or the model failed. `formerly` has, by fingerprint, those of `history` that
-    other rules made of the same failures. A resolved finding is as last told, with no occurrences and no
-    files.
+    because a budget ran out or the model failed. `mentioned` are fingerprints that the logs of jobs that did
+    not pass show beside their failures: what was a failure and is now a detail is not gone. `formerly` has,
+    by fingerprint, those of `history` that other rules made of the same failures. A resolved finding is as
+    last told, with no occurrences and no files.
     """
     formerly = formerly or {}
     present = tuple(
@@ -102,7 +104,7 @@ def assign_statuses(
     if not resolving:
         return present
     covered, shown = list_covered(files), _list_shown(seen, files)
-    known = {*seen, *(finding.fingerprint for finding in findings), *_flatten(formerly.values())}
+    known = {*seen, *mentioned, *(finding.fingerprint for finding in findings), *_flatten(formerly.values())}
     renamed = {*formerly, *(name for name, past in history.items() if past.is_successor)}
     resolved = (
         replace(past.latest, status="resolved", first_seen=past.first_seen, occurrences=0, files=0)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from bifrost_flow.diff import Difference, Sighting, compare_runs, unite_names
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
-from bifrost_flow.records import MIN_FAILURE_SCORE
 from connectors.reports import LATEST, find_run
 from connectors.warehouse import Warehouse
 
@@ -83,5 +82,5 @@ def list_names(warehouse: Warehouse, fingerprint: str) -> list[str]:
 
 
 def _read_sightings(warehouse: Warehouse, run_id: str) -> list[Sighting]:
-    parameters = {"run_id": run_id, "min_score": MIN_FAILURE_SCORE}
-    return [Sighting(*row) for row in warehouse.query_named("diff", "read_sightings", parameters).rows]
+    rows = warehouse.query_named("diff", "read_sightings", {"run_id": run_id}).rows
+    return [Sighting(*row) for row in rows]

@@ -335,6 +335,7 @@ class Job:
             seen=list_seen(present, evidence),
             files=files,
             history=self.history,
+            mentioned=list_mentioned(evidence),
             formerly=formerly,
             resolving=whole,
         )
@@ -527,6 +528,12 @@ def list_seen(groups: Sequence[Group], evidence: Sequence[FileEvidence]) -> dict
         for name in names:
             seen.setdefault(name, []).append(path)
     return seen
+
+
+def list_mentioned(evidence: Sequence[FileEvidence]) -> set[str]:
+    """Return the fingerprints that the logs of jobs that did not pass show, failures or not."""
+    failing = (each for each in evidence if each.file.outcome != "passed")
+    return {chunk.fingerprint for each in failing for chunk in each.chunks}
 
 
 def list_unshown(evidence: Sequence[FileEvidence]) -> dict[str, tuple[str, ...]]:

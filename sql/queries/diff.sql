@@ -1,7 +1,6 @@
 -- name: read_sightings
--- Grain: a failure (fingerprint) and place of the run $run_id, those that the token budget left no room for included;
--- a place is a location (see files.location), NULL for standard input. $min_score is that of `records.MIN_FAILURE_SCORE`.
--- No order.
+-- Grain: a fingerprint and a place where the logs of jobs that did not pass show it in the run $run_id, failures that the
+-- token budget left no room for included; a place is a location (see files.location), NULL for standard input. No order.
 WITH all_files AS (
     SELECT * FROM files
     UNION ALL BY NAME
@@ -18,7 +17,6 @@ FROM (
     SELECT chunks.fingerprint, location
     FROM chunks
     JOIN places USING (run_id, path)
-    WHERE chunks.severity IN ('error', 'critical') AND (chunks.rank = 1 OR chunks.score >= $min_score)
     UNION ALL
     SELECT unnest(unshown), location
     FROM places

@@ -98,14 +98,17 @@ places AS (
     WHERE location IS NOT NULL
 ),
 sightings AS (
-    SELECT chunks.fingerprint, location, number, is_later
+    SELECT
+        chunks.fingerprint,
+        location,
+        number,
+        is_later,
+        chunks.severity IN ('error', 'critical') AND (chunks.rank = 1 OR chunks.score >= $min_score) AS is_failure
     FROM chunks
     JOIN places USING (run_id, path)
     WHERE places.outcome <> 'passed'
-        AND chunks.severity IN ('error', 'critical')
-        AND (chunks.rank = 1 OR chunks.score >= $min_score)
     UNION ALL
-    SELECT unnest(unshown), location, number, is_later
+    SELECT unnest(unshown), location, number, is_later, true
     FROM places
     WHERE outcome <> 'passed'
 ),
@@ -118,7 +121,7 @@ seen AS (
 nameless AS (
     SELECT location, number, list(DISTINCT split_part(fingerprint, ':', 1)) AS rules
     FROM sightings
-    WHERE fingerprint NOT IN (SELECT fingerprint FROM told WHERE is_successor)
+    WHERE is_failure AND fingerprint NOT IN (SELECT fingerprint FROM told WHERE is_successor)
     GROUP BY location, number
 ),
 unread AS (

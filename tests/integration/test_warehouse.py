@@ -19,6 +19,7 @@ from bifrost_flow.errors import WarehouseError
 from bifrost_flow.evidence.baseline import KnownGood
 from bifrost_flow.records import CachedAnswer, Call, Chunk, Evidence, Finding, LogFile, Run, new_run_id
 from bifrost_flow.status import assign_statuses
+from connectors.comparison import find_pair, load_difference
 from connectors.storage import fill_file
 from connectors.warehouse import TABLES, Warehouse
 from connectors.warehouse.catalog import read_migrations, read_queries, read_views, run_migrations
@@ -502,6 +503,39 @@ def test_what_a_passing_job_says_is_no_place_of_a_failure(warehouse: Warehouse) 
     warehouse.write_findings(run_id, [])
     warehouse.write_run(build_run(run_id, started_at=NOW + timedelta(days=1)))
     assert run_night(warehouse, 2, {"test": []}) == {"f1:a": "resolved"}
+
+
+def test_failure_that_is_a_detail_of_another_is_still_there(warehouse: Warehouse) -> None:
+    """A log of a job that failed still shows it, even as a warning far down; it is not gone from there."""
+    assert run_night(warehouse, 0, {"lint": ["f1:a"], "test": ["f1:a"]}) == {"f1:a": "new"}
+    run_id = new_run_id()
+    file = build_file("logs/2026-11-02/lint.log")
+    warehouse.write_files(run_id, [file])
+    detail = replace(build_chunk("f1:a", file.path), rank=3, severity="warning", score=2.0)
+    warehouse.write_chunks(run_id, [detail])
+    warehouse.write_findings(run_id, [])
+    warehouse.write_run(build_run(run_id, started_at=NOW + timedelta(days=1)))
+    assert run_night(warehouse, 2, {"test": []}) == {}
+    assert run_night(warehouse, 3, {"lint": []}) == {"f1:a": "resolved"}
+
+
+def test_warehouse_of_an_older_version_is_compared_without_migrating_it(warehouse: Warehouse) -> None:
+    """Its runs and findings lack newer columns, and a look at them or a dry run must not add these."""
+    first, second = write_run(warehouse), write_run(warehouse, started_at=NOW + timedelta(days=1))
+    root = Path(warehouse.location)
+    newer = {"runs": ["kind", "filtered"], "files": ["unshown"], "findings": ["formerly"]}
+    for table, columns in newer.items():
+        for path in (root / table).rglob("*.parquet"):
+            pl.read_parquet(path, hive_partitioning=False).drop(columns).write_parquet(path)
+    marker = json.loads((root / "warehouse.json").read_text())
+    (root / "warehouse.json").write_text(json.dumps(marker | {"schema_version": 3}))
+    old = Warehouse.open(str(root), create=False)
+    assert old.read_history(before=NOW + timedelta(days=2))["f1:a"].locations == {"logs/lint.log|lint"}
+    pair = find_pair(old, "latest", None)
+    assert (pair.older, pair.newer) == (first, second)
+    difference = load_difference(old, pair, language="en")
+    assert [(each.change, each.before, each.after) for each in difference.changes] == [("recurring", 2, 2)]
+    assert (difference.newer.kind, difference.newer.filtered) == ("audit", False)
 
 
 def test_projects_have_histories_of_their_own(warehouse: Warehouse) -> None:

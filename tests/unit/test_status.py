@@ -221,6 +221,13 @@ def test_unread_log_stands_for_all_jobs_of_its_path() -> None:
     assert compare({}, files, history) == {}
 
 
+def test_failure_that_became_a_detail_is_not_gone() -> None:
+    """Where something else fails first, a failure may stand beside it as a warning; it is still there."""
+    files, history = [build_file("lint.log")], {"f1:a": build_past("f1:a", LINT)}
+    assert assign_statuses([], seen={}, files=files, history=history, mentioned={"f1:a"}) == ()
+    assert len(assign_statuses([], seen={}, files=files, history=history, mentioned={"f1:b"})) == 1
+
+
 def test_run_that_did_not_look_at_everything_resolves_nothing() -> None:
     """A filtered or interrupted run, or a look at one log, tells what is there and no more."""
     history = {"f1:a": build_past("f1:a", LINT), "f1:b": build_past("f1:b", LINT)}
