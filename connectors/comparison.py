@@ -61,11 +61,15 @@ def load_difference(warehouse: Warehouse, pair: Pair, *, language: str) -> Diffe
     Raises:
         WarehouseError: the tables can't be read.
     """
-    older, newer = (warehouse.read_report(run_id, language=language) for run_id in (pair.older, pair.newer))
+    ids = (pair.older, pair.newer)
+    older, newer = (warehouse.read_report(run_id, language=language) for run_id in ids)
+    seen: dict[str, list[Sighting]] = {run_id: [] for run_id in ids}
+    for run_id, *sighting in warehouse.query_named("diff", "read_sightings", {"run_ids": list(ids)}).rows:
+        seen[run_id].append(Sighting(*sighting))
     return compare_runs(
         older,
         newer,
-        seen=(_read_sightings(warehouse, pair.older), _read_sightings(warehouse, pair.newer)),
+        seen=(seen[pair.older], seen[pair.newer]),
         successions=warehouse.query_named("diff", "read_successions").rows,
     )
 
@@ -79,8 +83,3 @@ def list_names(warehouse: Warehouse, fingerprint: str) -> list[str]:
     names = unite_names(warehouse.query_named("diff", "read_successions").rows)
     kept = names.get(fingerprint)
     return sorted(name for name, united in names.items() if united == kept) or [fingerprint]
-
-
-def _read_sightings(warehouse: Warehouse, run_id: str) -> list[Sighting]:
-    rows = warehouse.query_named("diff", "read_sightings", {"run_id": run_id}).rows
-    return [Sighting(*row) for row in rows]

@@ -1,6 +1,6 @@
 -- name: read_sightings
--- Grain: a fingerprint and a place where the logs of jobs that did not pass show it in the run $run_id, failures that the
--- token budget left no room for included; a place is a location (see files.location), NULL for standard input. No order.
+-- Grain: one of the runs $run_ids (a list), a fingerprint and a place where the logs of jobs that did not pass show it,
+-- failures that the token budget left no room for included; a place is a location (see files.location), NULL for standard input. No order.
 WITH all_files AS (
     SELECT * FROM files
     UNION ALL BY NAME
@@ -10,15 +10,15 @@ WITH all_files AS (
 places AS (
     SELECT run_id, path, location, unshown
     FROM all_files
-    WHERE run_id = $run_id AND outcome <> 'passed'
+    WHERE list_contains($run_ids, run_id) AND outcome <> 'passed'
 )
-SELECT fingerprint, location, count(*) AS occurrences
+SELECT run_id, fingerprint, location, count(*) AS occurrences
 FROM (
-    SELECT chunks.fingerprint, location
+    SELECT run_id, chunks.fingerprint, location
     FROM chunks
     JOIN places USING (run_id, path)
     UNION ALL
-    SELECT unnest(unshown), location
+    SELECT run_id, unnest(unshown), location
     FROM places
 )
 GROUP BY ALL

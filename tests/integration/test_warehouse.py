@@ -574,6 +574,7 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
         "keys": ["k"],
         "fingerprints": ["f1:a"],
         "kinds": ["audit"],
+        "run_ids": ["r"],
         "since": NOW,
         "min_score": 30.0,
         "limit": 1,
