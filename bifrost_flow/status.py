@@ -21,10 +21,14 @@ from bifrost_flow.records import Finding, LogFile
 # Names that tools give to standard input: today's and yesterday's need have nothing in common.
 _NAMELESS = frozenset({"-", "stdin", "<stdin>", "/dev/stdin"})
 
-# What changes in a log's path, or a job's name, from one night to the next: UUIDs, dates and times, folders
-# of year, month, day and hour, hashes of seven hex digits or more that hold a digit, and numbers of five
-# digits or more. Shorter numbers tell jobs apart: `shard-2`, `py3.11`.
+# What changes in a log's path, or a job's name, from one night to the next: names of Kubernetes pods after
+# the controller's own (`-7d9f8b6c5d-x2x9k`, `-28273460-x2x9k`; its letters are those of SafeEncodeString in
+# k8s.io/apimachinery), UUIDs, dates and times, folders of year, month, day and hour, hashes of seven hex
+# digits or more that hold a digit, and numbers of five digits or more. Shorter numbers tell jobs apart:
+# `shard-2`, `py3.11`.
+_POD = "[bcdfghjklmnpqrstvwxz2456789]"
 _VARYING = re.compile(
+    rf"(?<=-)(?:{_POD}{{8,10}}|\d{{5,}})-{_POD}{{5}}(?![0-9a-z])|"
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|\d{4}([-_.])\d{2}\1\d{2}(?:[T_ -]?\d{2}[:._-]?\d{2}(?:[:._-]?\d{2})?(?:\.\d+)?Z?)?"
     r"|(?<!\d)\d{2}([-_.])\d{2}\2(?:19|20)\d{2}(?!\d)"

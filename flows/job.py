@@ -217,11 +217,14 @@ class Job:
 
     def find_predecessors(self, groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
         """Return, by fingerprint of `groups`, those that other rules had made of the same failures."""
-        outdated = [name for name in self.history if name_rules(name) != fingerprint.VERSION]
         unknown = list_unknown((group.exemplar for group in groups), self.history)
-        if not (outdated and unknown and self._warehouse):
-            return {}
-        return find_predecessors(unknown, self._warehouse.read_last_evidence(outdated))
+        return find_predecessors(unknown, self._outdated) if unknown else {}
+
+    @cached_property
+    def _outdated(self) -> list[Chunk]:
+        """The last evidence of failures that history has under other rules."""
+        names = [name for name in self.history if name_rules(name) != fingerprint.VERSION]
+        return self._warehouse.read_last_evidence(names) if self._warehouse else []
 
     @property
     def tracker(self) -> RunTracker:

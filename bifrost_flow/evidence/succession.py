@@ -22,20 +22,18 @@ def find_predecessors(unknown: Sequence[Chunk], outdated: Sequence[Chunk]) -> di
     """Return, by fingerprint of `unknown`, those of `outdated` that are the same failures, in order.
 
     `unknown` are failures that history has no fingerprint of, `outdated` evidence of those that it has under
-    other rules. Of several that are named by the same line, those go first whose stacks read alike too.
+    other rules. Where several of both are named by one line, those go together whose stacks read alike too.
     """
-    past: dict[str, list[Chunk]] = {}
-    for chunk in outdated:
-        past.setdefault(_name_failure(chunk), []).append(chunk)
+    past, present = _group_by_name(outdated), _group_by_name(unknown)
     found: dict[str, set[str]] = {}
-    for chunk in unknown:
-        name = _name_failure(chunk)
-        alike = past.get(name, []) if name else []
-        words = _list_words(chunk.template)
-        nearest = [each for each in alike if _list_words(each.template) == words] or alike
-        if nearest:
-            found.setdefault(chunk.fingerprint, set()).update(each.fingerprint for each in nearest)
-    return {fingerprint: tuple(sorted(names)) for fingerprint, names in found.items()}
+    for name in present.keys() & past.keys():
+        alone = len({chunk.fingerprint for chunk in present[name]}) == 1
+        for chunk in present[name]:
+            words = _list_words(chunk.template)
+            nearest = [each for each in past[name] if not alone and _list_words(each.template) == words]
+            names = {each.fingerprint for each in nearest or past[name]}
+            found.setdefault(chunk.fingerprint, set()).update(names)
+    return {fingerprint: tuple(sorted(found[fingerprint])) for fingerprint in sorted(found)}
 
 
 def list_unknown(chunks: Iterable[Chunk], known: Mapping[str, object]) -> list[Chunk]:
@@ -45,6 +43,14 @@ def list_unknown(chunks: Iterable[Chunk], known: Mapping[str, object]) -> list[C
         if chunk.fingerprint not in known:
             first.setdefault(chunk.fingerprint, chunk)
     return list(first.values())
+
+
+def _group_by_name(chunks: Iterable[Chunk]) -> dict[str, list[Chunk]]:
+    groups: dict[str, list[Chunk]] = {}
+    for chunk in chunks:
+        if name := _name_failure(chunk):
+            groups.setdefault(name, []).append(chunk)
+    return groups
 
 
 def _name_failure(chunk: Chunk) -> str:

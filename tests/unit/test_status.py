@@ -140,6 +140,9 @@ def test_log_of_another_night_is_the_same_log() -> None:
     [
         (("shard-1.log", None), ("shard-2.log", None)),
         (("py3.11/test.log", None), ("py3.12/test.log", None)),
+        (("build-php82.log", None), ("build-php74.log", None)),
+        (("pods/web-0/app.log", None), ("pods/web-1/app.log", None)),
+        (("build-1.log", None), ("build-2.log", None)),
         (("web/build.log", "build"), ("api/build.log", "build")),
         (("build.log", "lint"), ("build.log", "test")),
     ],
@@ -194,6 +197,8 @@ def test_folders_of_year_month_and_day_are_masked() -> None:
         "ci/attempt-{1}/lint.log",
         "ci/build-9{1}.log",
         "./logs/lint-{}-11.log",
+        "pods/web-7d9f8b6c{1}-x2x9k_default_app.log",
+        "pods/backup-282734{1}-x2x9k/app.log",
     ],
 )
 def test_layouts_of_nights_and_builds_are_masked(path: str) -> None:
