@@ -8,7 +8,7 @@
 
 Only an audit's reading resolves. A job that did not run, a file that could not be read or only in part, a
 failure that nobody explained, and a run that was interrupted or looked at some events only resolve nothing.
-See docs/decisions/0012-statuses.md.
+See docs/decisions/0013-statuses.md.
 """
 
 import re
