@@ -37,12 +37,18 @@ CATEGORIES = (
     "unknown",
 )
 
+# What a piece of evidence must score to be a failure in its own right, not a detail of another.
+MIN_FAILURE_SCORE = 30.0
+
 OUTCOMES = ("passed", "failed", "unknown")
 
 # `read` is fine; `truncated` was read as far as it goes; the others gave no lines.
 FILE_STATUSES = ("read", "truncated", "empty", "binary", "unreadable", "missing", "too_large")
 
 FINDING_STATUSES = ("new", "recurring", "regressed", "resolved")
+
+# `audit` is the main job, `analyze` a look at one log, which no later audit's statuses depend on.
+RUN_KINDS = ("audit", "analyze")
 
 RUN_STATUSES = ("completed", "partial", "failed", "interrupted", "budget_exhausted", "dry_run")
 
@@ -116,6 +122,7 @@ class FileEvidence:
     chunks: tuple[Chunk, ...]  # best first
     compared: bool = False  # with what passing runs of the job say
     learnt: "Baseline | None" = None  # what the job says, where it passed and that was asked for
+    unshown: tuple[str, ...] = ()  # fingerprints of failures that the budget left no room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +255,8 @@ class Run:
     tokens_saved: int
     cost_usd: float
     errors: int
+    kind: str = "audit"  # one of RUN_KINDS
+    filtered: bool = False  # only some events of the logs were looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,3 +272,6 @@ class Report:
     similar: Mapping[str, tuple[SimilarFinding, ...]] = field(
         default_factory=dict
     )  # by fingerprint of new ones
+    formerly: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # by fingerprint, those that older rules made of the same failure

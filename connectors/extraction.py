@@ -15,7 +15,7 @@ from bifrost_flow.evidence.blocks import split_lines
 from bifrost_flow.evidence.facts import Facts
 from bifrost_flow.evidence.scan import scan_file, scan_small_files
 from bifrost_flow.language import t
-from bifrost_flow.records import FileEvidence, LogFile
+from bifrost_flow.records import Chunk, FileEvidence, LogFile
 from connectors.extraction_pool import ExtractionPlan, ExtractionPool
 from connectors.sources import BLOCK_BYTES, MAX_LINE_BYTES, ReadFacts, Source, read_blocks
 
@@ -138,7 +138,7 @@ def _extract_one(
         baseline=baseline,
         learn=plan.learn,
     )
-    return FileEvidence(describe_file(source, facts, said), tuple(chunks), baseline is not None, said.learnt)
+    return build_evidence(source, facts, said, chunks, compared=baseline is not None)
 
 
 def _extract_small(
@@ -179,9 +179,7 @@ def _flush(
     for (source, facts, text), baseline, (said, chunks) in zip(read, baselines, scanned, strict=True):
         if bytes_done is not None:
             bytes_done(len(text))
-        yield FileEvidence(
-            describe_file(source, facts, said), tuple(chunks), baseline is not None, said.learnt
-        )
+        yield build_evidence(source, facts, said, chunks, compared=baseline is not None)
 
 
 def read_line_blocks(
@@ -219,6 +217,14 @@ def _count(blocks: Iterator[bytes], bytes_done: Callable[[int], None] | None) ->
         yield block
         if bytes_done is not None:
             bytes_done(len(block))
+
+
+def build_evidence(
+    source: Source, facts: ReadFacts, said: Facts, chunks: Sequence[Chunk], *, compared: bool
+) -> FileEvidence:
+    """Return what was made of a source that was read to its end."""
+    file = describe_file(source, facts, said)
+    return FileEvidence(file, tuple(chunks), compared, said.learnt, said.unshown)
 
 
 def describe_file(source: Source, facts: ReadFacts, said: Facts) -> LogFile:

@@ -18,13 +18,13 @@ from bifrost_flow.records import FileEvidence, Group, Report
 from bifrost_flow.render.defuse import put_on_one_line
 from bifrost_flow.render.table import make_plain
 from bifrost_flow.settings import load_settings
-from bifrost_flow.status import compare
+from bifrost_flow.status import compare, list_past
 from bifrost_flow.summary import Summary
 from connectors.baselines import list_known_good
 from connectors.metrics import metrics
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, Question, build_finding
-from flows.job import Asked, Job, list_chunks
+from flows.job import Asked, Job, list_chunks, list_unshown
 from tasks.analyse import CachePlan, Listener, look_up
 from tasks.extract import extract
 from tasks.filter import filter_lines
@@ -98,7 +98,7 @@ async def analyze_log(
     """
     if (path is None) == (text is None):
         raise SettingsError(t("analyze.path_or_text"))
-    job = Job(load_settings(overrides), [path or "text"], prompt=prompt, tracked=False)
+    job = Job(load_settings(overrides), [path or "text"], prompt=prompt, tracked=False, kind="analyze")
     job.compare_with(baselines, use=True)
     stdin = None if text is None else io.BytesIO(text.encode("utf-8", "replace"))
     try:
@@ -133,7 +133,7 @@ async def run_stages(
 
     picked = groups if explain_all else groups[:1]
     chosen, asked = await ask(job, picked, use_cache=use_cache, stream=stream)
-    report = job.build_report(inputs, evidence, groups, asked)
+    report = job.build_report(inputs, evidence, groups, asked, filtered=lines.wanted is not None)
     persist(
         job.warehouse,
         report,
@@ -142,6 +142,7 @@ async def run_stages(
         metrics=job.measure(report),
         journal=job.journal,
         known_good=list_known_good(evidence),
+        unshown=list_unshown(evidence),
     )
     report = await job.add_similar(report)
     return Analysis(
@@ -184,7 +185,8 @@ async def ask(job: Job, groups: Sequence[Group], *, use_cache: bool, stream: boo
 def tell_answer(answer: GroupAnswer, job: Job) -> None:
     """Tell who listens of a complete answer."""
     finding = build_finding(answer, first_seen=job.started_at, last_seen=job.started_at)
-    progress().show_finding(compare(finding, job.history.get(finding.fingerprint)))
+    formerly = job.find_predecessors([answer.question.group])
+    progress().show_finding(compare(finding, list_past(finding.fingerprint, job.history, formerly)))
 
 
 def tell_draft(question: Question, text: str) -> None:

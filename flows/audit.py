@@ -17,7 +17,7 @@ from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
 from connectors.baselines import list_known_good
 from connectors.metrics import metrics
-from flows.job import Asked, Job, describe_failed_run, list_chunks, name_source
+from flows.job import Asked, Job, describe_failed_run, list_chunks, list_unshown, name_source
 from tasks.analyse import look_up
 from tasks.export import export
 from tasks.extract import extract
@@ -190,7 +190,7 @@ async def run_stages(
         return job.end(report, chosen, planned=job.plan_cost(cached, chosen))
 
     asked = await job.ask(cached, chosen)
-    report = job.build_report(inputs, evidence, groups, asked)
+    report = job.build_report(inputs, evidence, groups, asked, filtered=lines.wanted is not None)
     persist(
         job.warehouse,
         report,
@@ -199,6 +199,7 @@ async def run_stages(
         metrics=job.measure(report),
         journal=job.journal,
         known_good=list_known_good(evidence),
+        unshown=list_unshown(evidence),
     )
     report = await job.add_similar(report)
     exported, tracked, notified = await asyncio.gather(

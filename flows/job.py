@@ -17,11 +17,13 @@ from bifrost_flow.cost import PAID_PROVIDERS, cost_of
 from bifrost_flow.errors import DeliveryError, SettingsError, WarehouseError
 from bifrost_flow.evidence import baseline, fingerprint, group_chunks, redact
 from bifrost_flow.evidence.baseline import Baseline
+from bifrost_flow.evidence.succession import find_predecessors, list_unknown
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.prompts import Prompt, PromptReference, list_prompts, parse_reference
 from bifrost_flow.records import (
     FINDING_STATUSES,
+    RUN_KINDS,
     Call,
     Chunk,
     FileEvidence,
@@ -36,7 +38,7 @@ from bifrost_flow.settings import (
     Settings,
     masked_settings,
 )
-from bifrost_flow.status import PastFinding, assign_statuses
+from bifrost_flow.status import PastFinding, assign_statuses, name_rules
 from bifrost_flow.summary import Summary, summarise
 from connectors.baselines import look_up_baselines, read_baseline
 from connectors.deadline import Background
@@ -93,6 +95,7 @@ class Job:
         prompt: str,
         dry_run: bool = False,
         tracked: bool = True,
+        kind: str = "audit",
     ) -> None:
         self.settings = settings
         self.source = name_source(paths)
@@ -104,6 +107,7 @@ class Job:
         self.started_at = datetime.now(UTC)
         self._clock = time.perf_counter()
         self._dry_run = dry_run
+        self._kind = kind
         self._budget_exhausted = False
         self._use_baselines = True
         self._baseline: Baseline | None = None
@@ -201,8 +205,26 @@ class Job:
 
     @cached_property
     def history(self) -> dict[str, PastFinding]:
-        """What earlier runs of the project found, by fingerprint."""
-        return self._warehouse.read_history() if self._warehouse else {}
+        """What other runs of the project found, by fingerprint.
+
+        An audit leaves out what was looked at by hand meanwhile: what is new is to be told where it is
+        waited for.
+        """
+        if self._warehouse is None:
+            return {}
+        kinds = ("audit",) if self._kind == "audit" else RUN_KINDS
+        return self._warehouse.read_history(before=self.started_at, kinds=kinds)
+
+    def find_predecessors(self, groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
+        """Return, by fingerprint of `groups`, those that other rules had made of the same failures."""
+        unknown = list_unknown((group.exemplar for group in groups), self.history)
+        return find_predecessors(unknown, self._outdated) if unknown else {}
+
+    @cached_property
+    def _outdated(self) -> list[Chunk]:
+        """The last evidence of failures that history has under other rules."""
+        names = [name for name in self.history if name_rules(name) != fingerprint.VERSION]
+        return self._warehouse.read_last_evidence(names) if self._warehouse else []
 
     @property
     def tracker(self) -> RunTracker:
@@ -291,19 +313,34 @@ class Job:
         )
 
     def build_report(
-        self, inputs: Inputs, evidence: Sequence[FileEvidence], groups: Sequence[Group], asked: Asked
+        self,
+        inputs: Inputs,
+        evidence: Sequence[FileEvidence],
+        groups: Sequence[Group],
+        asked: Asked,
+        *,
+        filtered: bool = False,
     ) -> Report:
-        """Return what the run found, compared with what earlier runs of the project knew."""
+        """Return what the run found, compared with what other runs of the project knew.
+
+        With `filtered`, only some events of the logs were looked at.
+        """
         now = datetime.now(UTC)
         self._compared = sum(each.compared for each in evidence)
         files = (*inputs.unread, *(each.file for each in evidence))
         found = [build_finding(answer, first_seen=now, last_seen=now) for answer in asked.answers]
+        # A failure that is not the first of its log any more is still there, not resolved.
+        present = (*group_chunks(evidence, every=True), *groups)
+        formerly = self.find_predecessors(present)
+        whole = self._kind == "audit" and not (self._dry_run or filtered or stop_requested())
         findings = assign_statuses(
             found,
-            # A failure that is not the first of its log any more is still there, not resolved.
-            seen={group.fingerprint: group.paths for group in (*group_chunks(evidence, every=True), *groups)},
+            seen=list_seen(present, evidence),
             files=files,
             history=self.history,
+            mentioned=list_mentioned(evidence),
+            formerly=formerly,
+            resolving=whole,
         )
         problems = (*inputs.problems, *list_unread(evidence), *asked.problems)
         status = "partial" if problems else "completed"
@@ -333,10 +370,12 @@ class Job:
             tokens_saved=sum(a.tokens_in + a.tokens_out for a in asked.answers if a.cached),
             cost_usd=sum(call.cost_usd for call in asked.calls),
             errors=len(problems),
+            kind=self._kind,
+            filtered=filtered,
         )
         location = self._warehouse.location if self._warehouse else self.settings.warehouse
         self._templates = {group.fingerprint: group.exemplar.template for group in groups}
-        return Report(run, findings, files, problems, location, self.settings.lang)
+        return Report(run, findings, files, problems, location, self.settings.lang, formerly=formerly)
 
     async def add_similar(self, report: Report) -> Report:
         """Return `report` with the earlier findings that are like its new ones; without, if that fails."""
@@ -463,6 +502,7 @@ def name_source(paths: Sequence[str]) -> str:
 
 def describe_failed_run(run_id: str, project: str, source: str, started_at: datetime) -> Run:
     """Return what there is to say of a run that failed before it had results."""
+    nothing: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
     return Run(
         run_id=run_id,
         flow_run_id=run_id,
@@ -473,7 +513,7 @@ def describe_failed_run(run_id: str, project: str, source: str, started_at: date
         status="failed",
         settings="{}",
         versions="{}",
-        **dict.fromkeys(_COUNTS, 0),
+        **nothing,
         cost_usd=0.0,
     )
 
@@ -482,6 +522,29 @@ def list_unread(evidence: Sequence[FileEvidence]) -> list[Problem]:
     """Return a problem for each file that was found but gave no lines, or not all of them."""
     files = [each.file for each in evidence if each.file.status != "read"]
     return [Problem("extract", file.path, file.error or file.status) for file in files]
+
+
+def list_seen(groups: Sequence[Group], evidence: Sequence[FileEvidence]) -> dict[str, list[str]]:
+    """Return the paths that each failure of a run occurred in, shown or not."""
+    seen = {group.fingerprint: list(group.paths) for group in groups}
+    for path, names in list_unshown(evidence).items():
+        for name in names:
+            seen.setdefault(name, []).append(path)
+    return seen
+
+
+def list_mentioned(evidence: Sequence[FileEvidence]) -> set[str]:
+    """Return the fingerprints that the logs of jobs that did not pass show, failures or not."""
+    failing = (each for each in evidence if each.file.outcome != "passed")
+    return {chunk.fingerprint for each in failing for chunk in each.chunks}
+
+
+def list_unshown(evidence: Sequence[FileEvidence]) -> dict[str, tuple[str, ...]]:
+    """Return, by path, the failures of jobs that the token budget left no room for; a job that passed has
+    none."""
+    return {
+        each.file.path: each.unshown for each in evidence if each.unshown and each.file.outcome != "passed"
+    }
 
 
 def list_chunks(evidence: Sequence[FileEvidence]) -> list[Chunk]:

@@ -1,6 +1,6 @@
 """Write what a run found to the warehouse."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bifrost_flow.evidence.baseline import KnownGood
 from bifrost_flow.language import t
@@ -21,14 +21,15 @@ def persist(
     metrics: Sequence[tuple[str, float, str]],
     journal: Journal,
     known_good: Sequence[KnownGood] = (),
+    unshown: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write all tables of the run; its row in `runs` comes last, so that a run that is seen is complete."""
     progress().start_stage("persist", None)
     run_id = report.run.run_id
     warehouse.write_calls(run_id, calls)
-    warehouse.write_files(run_id, report.files)
+    warehouse.write_files(run_id, report.files, unshown=unshown)
     warehouse.write_chunks(run_id, chunks)
-    warehouse.write_findings(run_id, report.findings)
+    warehouse.write_findings(run_id, report.findings, formerly=report.formerly)
     warehouse.write_metrics(run_id, metrics)
     warehouse.write_known_good(run_id, known_good)
     journal.fold(warehouse)

@@ -7,6 +7,7 @@ import typer
 from bifrost_flow.cli import (
     analyze,
     cache,
+    diff,
     evaluate,
     evidence,
     export,
@@ -50,6 +51,7 @@ for commands in (
     evaluate,
     sql,
     tables,
+    diff,
     cache,
     upkeep,
     prompts,

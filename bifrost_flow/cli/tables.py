@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,20 +49,48 @@ def register(app: typer.Typer) -> None:
 def history(
     warehouse: WarehouseOption = None,
     project: ProjectOption = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="WHEN", help=t("tables.since"))] = None,
+    finding: Annotated[
+        str | None, typer.Option("--finding", metavar="FINDING", help=t("tables.finding"))
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help=t("tables.limit"))] = 20,
     output: Annotated[Detail, typer.Option("--format", "-f", help=t("tables.detail"))] = Detail.table,
     lang: LangOption = None,
 ) -> None:
     with opened(warehouse, lang) as store:
-        runs = store.query_named("runs", "list_runs", {"project": project, "limit": limit}).as_dicts()
+        runs = _list_runs(store, project=project, since=since, finding=finding, limit=limit + 1)
         if output is Detail.json:
             from bifrost_flow.cli.grid import write_json
 
-            write_json([_open_json_columns(run) for run in runs])
-        elif not runs:
-            print(t("tables.no_runs", warehouse=store.location), file=sys.stderr)
+            write_json([_open_json_columns(run) for run in runs[:limit]])
+        elif runs:
+            _print_history(runs[:limit], of_finding=finding is not None)
+        elif since or finding or project:
+            print(t("tables.none_like_that", warehouse=store.location), file=sys.stderr)
         else:
-            _print_history(runs)
+            print(t("tables.no_runs", warehouse=store.location), file=sys.stderr)
+        if len(runs) > limit:
+            print(t("tables.more", limit=limit), file=sys.stderr)
+
+
+def _list_runs(
+    store: "Warehouse", *, project: str | None, since: str | None, finding: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return the rows of runs, newest first; those that told of `finding` come with what they said of it."""
+    moment, names = None, None
+    if since is not None:
+        from bifrost_flow.evidence.moments import parse_when
+
+        moment = parse_when(since, datetime.now(UTC))
+    if finding is not None:
+        from connectors.comparison import list_names
+
+        names = list_names(store, _find(store, finding, project, kinds=("finding",))[1])
+    parameters = {"project": project, "since": moment, "fingerprints": names, "limit": limit}
+    runs = store.query_named("runs", "list_runs", parameters).as_dicts()
+    if names is None:
+        runs = [{name: run[name] for name in run if not name.startswith("finding_")} for run in runs]
+    return runs
 
 
 def show(
@@ -95,13 +124,15 @@ def opened(location: str | None, lang: str | None) -> Generator["Warehouse"]:
             raise SettingsError(str(error)) from error
 
 
-def _find(store: "Warehouse", what: str, project: str | None) -> tuple[str, str]:
+def _find(
+    store: "Warehouse", what: str, project: str | None, *, kinds: Sequence[str] = ("run", "finding")
+) -> tuple[str, str]:
     """Return whether `what` names a run or a finding, and its full id or fingerprint.
 
     Raises:
         WarehouseError: it names none, or several.
     """
-    if what == "latest":
+    if what == "latest" and "run" in kinds:
         latest = store.query_named("runs", "find_latest", {"project": project}).rows
         if not latest:
             raise WarehouseError(t("tables.no_runs", warehouse=store.location))
@@ -111,6 +142,7 @@ def _find(store: "Warehouse", what: str, project: str | None) -> tuple[str, str]
     found += [
         ("finding", row[0]) for row in store.query_named("findings", "find_fingerprints", parameters).rows
     ]
+    found = [each for each in found if each[0] in kinds]
     exact = [each for each in found if each[1] == what]
     if len(found) == 1 or exact:
         return (exact or found)[0]
@@ -120,11 +152,14 @@ def _find(store: "Warehouse", what: str, project: str | None) -> tuple[str, str]
     raise WarehouseError(t("tables.ambiguous", what=what, count=len(found), names=names))
 
 
-def _print_history(runs: list[dict[str, Any]]) -> None:
+def _print_history(runs: list[dict[str, Any]], *, of_finding: bool = False) -> None:
     from bifrost_flow.cli.grid import format_cell, print_table
     from bifrost_flow.render.facts import format_cost, format_count, format_time, label
 
     counts = ("files", "new", "recurring", "regressed", "resolved", "llm_calls", "cache_hits")
+    if of_finding:
+        _print_tellings(runs)
+        return
     names = ("run", "started", "project", "status", *counts, "cost", "source")
     rows = [
         [
@@ -144,6 +179,28 @@ def _print_history(runs: list[dict[str, Any]]) -> None:
         rows,
         dispensable=[names.index(name) for name in least_needed],
     )
+
+
+def _print_tellings(runs: list[dict[str, Any]]) -> None:
+    """Print the runs that told of a finding, with what they said of it."""
+    from bifrost_flow.cli.grid import format_cell, print_table
+    from bifrost_flow.render.facts import format_count, format_time, label
+
+    lang = current_language()
+    names = ("run", "started", "project", "status", "finding", "occurrences", "source")
+    rows = [
+        [
+            run["run_id"][:SHORT_ID],
+            format_time(run["started_at"]),
+            format_cell(run["project"]),
+            label("run_status", run["status"], lang),
+            label("status", run["finding_status"], lang),
+            format_count(run["finding_occurrences"]),
+            format_cell(run["source"]),
+        ]
+        for run in runs
+    ]
+    print_table([t(f"tables.column.{name}") for name in names], rows, dispensable=[6, 2])
 
 
 def _show_run(store: "Warehouse", run_id: str, output: Detail) -> None:
@@ -170,18 +227,21 @@ def _show_finding(store: "Warehouse", fingerprint: str, project: str | None, out
     from bifrost_flow.cli.grid import format_cell, print_table, write_json
     from bifrost_flow.render.facts import format_count, format_time, label
     from bifrost_flow.render.plain import render_similar
+    from connectors.comparison import list_names
     from connectors.similar import find_similar_to
 
-    parameters = {"fingerprint": fingerprint, "project": project}
+    names = list_names(store, fingerprint)
+    parameters = {"fingerprints": names, "project": project}
     told = store.query_named("findings", "trace_finding", parameters).as_dicts()
     similar = find_similar_to(store, fingerprint, project)
     trace = ("run_id", "project", "started_at", "status", "occurrences", "files")
     if output is Detail.json:
         finding = {name: value for name, value in told[0].items() if name != "started_at"}
+        finding |= {"fingerprints": names, **_count_sightings(told)}
         history = [{name: run[name] for name in trace} for run in told]
         write_json(finding | {"similar": [asdict(each) for each in similar], "history": history})
         return
-    _print_finding(told[0])
+    _print_finding(told[0], names, _count_sightings(told))
     if similar:
         print(f"{render_similar(similar, current_language())}\n")
     lang = current_language()
@@ -196,11 +256,18 @@ def _show_finding(store: "Warehouse", fingerprint: str, project: str | None, out
         ]
         for run in told
     ]
-    names = ("run", "started", "project", "status", "occurrences", "files")
-    print_table([t(f"tables.column.{name}") for name in names], rows)
+    columns = ("run", "started", "project", "status", "occurrences", "files")
+    print_table([t(f"tables.column.{name}") for name in columns], rows)
 
 
-def _print_finding(finding: dict[str, Any]) -> None:
+def _count_sightings(told: list[dict[str, Any]]) -> dict[str, int]:
+    """Return in how many runs, and on how many days (UTC), a finding was there."""
+    there = [run for run in told if run["status"] != "resolved"]
+    days = {run["started_at"].date() for run in there}
+    return {"runs_seen": len({run["run_id"] for run in there}), "days_seen": len(days)}
+
+
+def _print_finding(finding: dict[str, Any], names: Sequence[str], seen: dict[str, int]) -> None:
     """Print what one finding says, its evidence, and who said it."""
     from bifrost_flow.render.defuse import make_visible, put_on_one_line
     from bifrost_flow.render.facts import format_time, label
@@ -212,12 +279,14 @@ def _print_finding(finding: dict[str, Any]) -> None:
     _print_facts(
         [
             (t("tables.column.fingerprint"), finding["fingerprint"]),
+            *((t("tables.formerly"), name) for name in names if name != finding["fingerprint"]),
             (t("tables.column.status"), label("status", finding["status"], lang)),
             (t("tables.column.severity"), label("severity", finding["severity"], lang)),
             (t("tables.column.category"), label("category", finding["category"], lang)),
             (t("tables.column.confidence"), f"{finding['confidence']:.0%}"),
             (t("tables.column.first_seen"), format_time(finding["first_seen"])),
             (t("tables.column.last_seen"), format_time(finding["last_seen"])),
+            (t("tables.seen"), t("tables.seen_value", runs=seen["runs_seen"], days=seen["days_seen"])),
             (t("tables.column.model"), model),
         ]
     )

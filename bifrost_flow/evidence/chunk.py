@@ -8,8 +8,9 @@ from itertools import islice
 from bifrost_flow.evidence import anchors, categories, select
 from bifrost_flow.evidence.fingerprint import fingerprint_lines
 from bifrost_flow.evidence.frames import REACH, name_access, name_frames
+from bifrost_flow.evidence.group import FAILING
 from bifrost_flow.evidence.redact import redact_text
-from bifrost_flow.records import Chunk
+from bifrost_flow.records import MIN_FAILURE_SCORE, Chunk
 
 TELLING_LINES = 8  # of a step's last lines, those that say of what kind its failure is
 BEFORE_STACK = 40  # lines before an exception in which its stack may stand
@@ -45,11 +46,7 @@ def draft_chunks(pieces: list[select.Piece], page: select.Page, path: str, budge
             continue
         room -= len(text.encode()) + 1
         core = _name_core(piece, page, kept, text, redactions)
-        start = max(piece.anchor - BEFORE_STACK, piece.first)
-        stack = [line for n in range(start, piece.anchor + REACH) if (line := page.get(n)) is not None]
-        fingerprint, template = fingerprint_lines(
-            [*core.split("\n"), *name_access(stack[:80]), *name_frames(stack)]
-        )
+        fingerprint, template = _fingerprint(piece, page, core)
         drafts.append(
             Draft(
                 *(path, len(drafts) + 1, piece.kind, piece.score, piece.anchor),
@@ -57,6 +54,32 @@ def draft_chunks(pieces: list[select.Piece], page: select.Page, path: str, budge
             )
         )
     return drafts
+
+
+def name_unshown(
+    pieces: Sequence[select.Piece], drafts: Sequence[Draft], page: select.Page
+) -> tuple[str, ...]:
+    """Return the fingerprints of failures among `pieces` that none of `drafts` shows for want of room.
+
+    Whoever compares runs must not take what did not fit for what is gone.
+    """
+    shown = {(draft.kind, draft.anchor) for draft in drafts}
+    known = {draft.fingerprint for draft in drafts}
+    found: dict[str, None] = {}
+    for piece in pieces:
+        if piece.score < MIN_FAILURE_SCORE or (piece.kind, piece.anchor) in shown:
+            continue
+        core = redact_text("\n".join(_name_reported(piece, page)))[0]
+        if categories.judge_severity(piece.kind, core, leading=False) in FAILING:
+            found[_fingerprint(piece, page, core)[0]] = None
+    return tuple(name for name in found if name not in known)
+
+
+def _fingerprint(piece: select.Piece, page: select.Page, core: str) -> tuple[str, str]:
+    """Return fingerprint and template of the failure that `core` names and a piece's stack tells apart."""
+    start = max(piece.anchor - BEFORE_STACK, piece.first)
+    stack = [line for n in range(start, piece.anchor + REACH) if (line := page.get(n)) is not None]
+    return fingerprint_lines([*core.split("\n"), *name_access(stack[:80]), *name_frames(stack)])
 
 
 def _show(kept: list[int], page: select.Page, room: int) -> tuple[list[int], str, int]:
@@ -117,6 +140,10 @@ def name_failure(
     """Return the lines that say which failure a piece is of, of which `kept` are shown as `texts`."""
     if piece.kind == "tail" or piece.anchor not in kept:
         return last_words(texts)
+    return _name_reported(piece, page)
+
+
+def _name_reported(piece: select.Piece, page: select.Page) -> list[str]:
     own = page.get(piece.anchor) or ""
     if piece.kind != "header":
         return [own]

@@ -23,6 +23,7 @@ class Facts:
     last_ts: datetime | None
     outcome: str
     learnt: Baseline | None = None  # what the job says, where it passed and that was asked for
+    unshown: tuple[str, ...] = ()  # fingerprints of failures that the budget left no room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Sketch:
     worst: tuple[str, float] | None  # kind and score of the heaviest anchor
     since_worst: int  # lines after it
     survived: bool  # a step began after it
+    unshown: tuple[str, ...] = ()  # see `Facts`
 
 
 def tell_facts(sketches: Sequence[Sketch]) -> list[Facts]:
@@ -85,4 +87,5 @@ def _tell(sketch: Sketch, system: str | None, job: str | None, telling: list[boo
         next((when for line in sketch.raw_head if (when := formats.parse_time(line))), None),
         next((when for line in reversed(sketch.raw_tail) if (when := formats.parse_time(line))), None),
         judge_outcome(sketch.head, sketch.tail, signs, telling),
+        unshown=sketch.unshown,
     )

@@ -1,7 +1,8 @@
 """Fingerprints: the masked text of a failure, hashed.
 
 A fingerprint depends on the text alone. It is tagged with the version of its rules, so that a change of these is
-detectable rather than silently splitting the history: findings of another version are not compared with these.
+detectable rather than silently splitting the history: failures of another version are found again by what they
+say (see `succession`). Whoever changes what is masked, or which lines are, changes VERSION.
 """
 
 # ruff: noqa: E501 -- a pattern is read as a whole

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from bifrost_flow.records import Chunk, FileEvidence, Group
+from bifrost_flow.records import MIN_FAILURE_SCORE, Chunk, FileEvidence, Group
 
 # Scores step with the shape of a line and its place: this near stands another failure of the same sort, not
 # the details or the consequences of the best.
 NEAR_BEST = 0.97
-MIN_SCORE = 30.0
+FAILING = ("error", "critical")
 
 
 def pick_failures(evidence: FileEvidence, *, every: bool = False) -> list[Chunk]:
@@ -18,11 +18,11 @@ def pick_failures(evidence: FileEvidence, *, every: bool = False) -> list[Chunk]
     """
     if evidence.file.outcome == "passed" or not evidence.chunks:
         return []
-    bar = MIN_SCORE if every else max(MIN_SCORE, evidence.chunks[0].score * NEAR_BEST)
+    bar = MIN_FAILURE_SCORE if every else max(MIN_FAILURE_SCORE, evidence.chunks[0].score * NEAR_BEST)
     return [
         chunk
         for chunk in evidence.chunks
-        if chunk.severity in ("error", "critical") and (chunk.rank == 1 or chunk.score >= bar)
+        if chunk.severity in FAILING and (chunk.rank == 1 or chunk.score >= bar)
     ]
 
 

@@ -14,7 +14,7 @@ from bifrost_flow.evidence import pack, score, select
 from bifrost_flow.evidence.anchors import SHAPES
 from bifrost_flow.evidence.baseline import Baseline, Learner, Novelty, build_baseline, hash_lines
 from bifrost_flow.evidence.blocks import Prepared, is_utf8, prepare_ahead, split_lines
-from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks
+from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks, name_unshown
 from bifrost_flow.evidence.clean import clean_line, clean_lines
 from bifrost_flow.evidence.facts import Facts, Sketch, tell_facts
 from bifrost_flow.records import Chunk
@@ -274,6 +274,7 @@ def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> 
     situation = _situation(state)
     pieces = select.find_pieces(_best_anchors(state, situation, FINAL_ANCHORS), page, situation)
     worst = select.find_worst(state.anchors, pieces, situation)
+    drafts = draft_chunks(pack.pack(pieces, page, situation, budget_tokens), page, path, budget_tokens)
     sketch = Sketch(
         path,
         state.length,
@@ -287,9 +288,9 @@ def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> 
         worst=worst and worst[:2],
         since_worst=state.length - 1 - worst[2] if worst else 0,
         survived=worst is not None and state.last_start > worst[2],
+        unshown=name_unshown(pieces, drafts, page),
     )
-    packed = pack.pack(pieces, page, situation, budget_tokens)
-    return sketch, draft_chunks(packed, page, path, budget_tokens)
+    return sketch, drafts
 
 
 def _finish(chosen: Sequence[tuple[Sketch, list[Draft]]]) -> list[tuple[Facts, list[Chunk]]]:

@@ -24,15 +24,22 @@ _DERIVED: dict[tuple[str, str], Callable[[Any], object]] = {
 
 
 def build_frame(
-    storage: Storage, table: str, rows: Sequence[object], constants: Mapping[str, str]
+    storage: Storage,
+    table: str,
+    rows: Sequence[object],
+    constants: Mapping[str, str],
+    beside: Mapping[str, Sequence[object]],
 ) -> pl.DataFrame:
-    """Return `rows` with exactly the columns of `table`; `constants` are the same in each row."""
+    """Return `rows` with exactly the columns of `table`; `constants` are the same in each row, and columns
+    `beside` the records' own have a value a row."""
     with translating_os_errors(storage):
         schema = pl.read_parquet_schema(BytesIO(storage.read(f"{table}/{SCHEMA_FILE}")))
     columns: dict[str, list[object]] = {}
     for name in schema:
         if name in constants:
             columns[name] = [constants[name]] * len(rows)
+        elif name in beside:
+            columns[name] = list(beside[name])
         else:
             read = _DERIVED.get((table, name))
             columns[name] = [read(row) if read else getattr(row, name) for row in rows]

@@ -8,7 +8,7 @@ as it is. See docs/decisions/0015-compaction.md.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -114,7 +114,7 @@ def _make_plan(storage: Storage, before: datetime, project: str | None) -> _Plan
     kept: dict[str, set[tuple[str, ...]]] = {"findings": set(), "chunks": set()}
     for name in {name for name, _ in found}:
         # What is open, and where, is what the next run would be compared with.
-        past = Warehouse(storage.location, name).read_history()
+        past = Warehouse(storage.location, name).read_history(before=datetime.now(UTC))
         still = {each: known.locations for each, known in past.items() if known.latest is not None}
         pairs = [(each, location) for each, locations in still.items() for location in locations or ()]
         told = ask("find_tellings", project=name, fingerprints=list(still))

@@ -3,16 +3,28 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
-from bifrost_flow.records import CachedAnswer, Call, Chunk, Finding, LogFile, Report, Run, new_run_id
+from bifrost_flow.records import (
+    MIN_FAILURE_SCORE,
+    RUN_KINDS,
+    CachedAnswer,
+    Call,
+    Chunk,
+    Finding,
+    LogFile,
+    Report,
+    Run,
+    new_run_id,
+)
 from bifrost_flow.status import PastFinding
 from connectors.storage import Storage, open_storage
 from connectors.warehouse.catalog import SCHEMA_FILE, TABLES, read_queries, refresh_catalog, table_prefix
 from connectors.warehouse.location import encode_name, prepare_place, resolve_location, translating_os_errors
-from connectors.warehouse.restore import restore, restore_finding
+from connectors.warehouse.restore import restore, restore_chunk, restore_finding
 from connectors.warehouse.sandbox import Rows, run_query
 
 if TYPE_CHECKING:
@@ -67,17 +79,30 @@ class Warehouse:
             raise WarehouseError(t("warehouse.other_project", found=run.project, project=self.project))
         self._write("runs", run.run_id, [run])
 
-    def write_files(self, run_id: str, files: Sequence[LogFile]) -> None:
-        """Write the input files of a run."""
-        self._write("files", run_id, files)
+    def write_files(
+        self, run_id: str, files: Sequence[LogFile], *, unshown: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Write the input files of a run; `unshown` has, by path, the fingerprints of failures in them that
+        no chunk shows."""
+        self._write(
+            "files", run_id, files, unshown=[list((unshown or {}).get(file.path, ())) for file in files]
+        )
 
     def write_chunks(self, run_id: str, chunks: Sequence[Chunk]) -> None:
         """Write the evidence of a run."""
         self._write("chunks", run_id, chunks)
 
-    def write_findings(self, run_id: str, findings: Sequence[Finding]) -> None:
-        """Write the findings of a run, resolved ones included."""
-        self._write("findings", run_id, findings)
+    def write_findings(
+        self,
+        run_id: str,
+        findings: Sequence[Finding],
+        *,
+        formerly: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Write the findings of a run, resolved ones included; `formerly` has, by fingerprint, those of
+        other rules that it takes the place of."""
+        former = [list((formerly or {}).get(finding.fingerprint, ())) for finding in findings]
+        self._write("findings", run_id, findings, formerly=former)
 
     def write_calls(self, run_id: str, calls: Sequence[Call]) -> None:
         """Write the model calls of a run."""
@@ -146,18 +171,38 @@ class Warehouse:
             found.setdefault((key, fingerprint), []).append(CachedAnswer(*columns))
         return found
 
-    def read_history(self) -> dict[str, PastFinding]:
-        """Return what earlier runs of this project found, by fingerprint, for `status.assign_statuses`."""
-        parameters = {"project": self.project}
+    def read_history(self, *, before: datetime, kinds: Sequence[str] = RUN_KINDS) -> dict[str, PastFinding]:
+        """Return what runs of this project found, by fingerprint, for `status.assign_statuses`.
+
+        They are the runs of `kinds` that are complete. Those that began at `before` or later, overlapping
+        with the run that asks, keep a failure from being new to it or resolved by it, and no more.
+        """
+        parameters = {"project": self.project, "before": before, "kinds": list(kinds)}
         latest = {
             row["fingerprint"]: restore_finding(row)
             for row in self.query_named("history", "read_open_findings", parameters).as_dicts()
         }
-        known = self.query_named("history", "read_fingerprints", parameters)
+        known = self.query_named(
+            "history", "read_fingerprints", {**parameters, "min_score": MIN_FAILURE_SCORE}
+        )
         return {
-            fingerprint: PastFinding(first_seen, last_seen, latest.get(fingerprint), frozenset(locations))
-            for fingerprint, first_seen, last_seen, locations in known.rows
+            fingerprint: PastFinding(
+                first_seen,
+                last_seen,
+                latest.get(fingerprint),
+                None if locations is None else frozenset(locations),
+                is_successor,
+            )
+            for fingerprint, first_seen, last_seen, locations, is_successor in known.rows
         }
+
+    def read_last_evidence(self, fingerprints: Sequence[str]) -> list[Chunk]:
+        """Return the last piece of evidence that this project has of each of `fingerprints`."""
+        if not fingerprints:
+            return []
+        parameters = {"project": self.project, "fingerprints": list(fingerprints)}
+        rows = self.query_named("history", "read_last_evidence", parameters).as_dicts()
+        return [restore_chunk(row) for row in rows]
 
     def read_report(self, run_id: str, *, language: str) -> Report:
         """Return a complete run of any project with its findings and files, as reports are made from.
@@ -204,9 +249,10 @@ class Warehouse:
     def _name(self, table: str, name: str) -> str:
         return f"{table_prefix(table, self.project)}{encode_name(name)}.parquet"
 
-    def _write(self, table: str, name: str, rows: Sequence[object]) -> None:
+    def _write(self, table: str, name: str, rows: Sequence[object], **beside: Sequence[object]) -> None:
         # Polars isn't needed to read, and takes a while to import.
         from connectors.warehouse.frames import build_frame, write_frame
 
-        frame = build_frame(self.storage, table, rows, {"run_id": name, "project": self.project})
+        constants = {"run_id": name, "project": self.project}
+        frame = build_frame(self.storage, table, rows, constants, beside)
         write_frame(self.storage, self._name(table, name), frame)

@@ -8,9 +8,9 @@ WHERE (starts_with(fingerprint, $prefix) OR starts_with(split_part(fingerprint, 
 ORDER BY fingerprint
 
 -- name: trace_finding
--- Grain: a run that told of $fingerprint, of $project or (NULL) of any. Order: newest first.
+-- Grain: a run that told of one of $fingerprints, and which, of $project or (NULL) of any. Order: newest first.
 SELECT findings.*, runs.started_at
 FROM findings
 JOIN runs USING (run_id)
-WHERE fingerprint = $fingerprint AND ($project IS NULL OR findings.project = $project)
+WHERE list_contains($fingerprints, fingerprint) AND ($project IS NULL OR findings.project = $project)
 ORDER BY runs.started_at DESC, run_id DESC

@@ -28,15 +28,24 @@ QUALIFY row_number() OVER (PARTITION BY fingerprint ORDER BY started_at DESC, ru
 -- that saw the one in the other. No order.
 WITH wanted AS (
     SELECT unnest($fingerprints::VARCHAR[]) AS fingerprint, unnest($locations::VARCHAR[]) AS location
+),
+sightings AS (
+    SELECT run_id, fingerprint, path
+    FROM chunks
+    WHERE project = $project
+    UNION ALL
+    SELECT run_id, unnest(unshown), path
+    FROM files
+    WHERE project = $project
 )
-SELECT chunks.run_id, chunks.fingerprint, chunks.path
-FROM chunks
-JOIN runs ON runs.run_id = chunks.run_id
-JOIN files ON files.run_id = chunks.run_id AND files.path = chunks.path
-JOIN wanted ON wanted.fingerprint = chunks.fingerprint AND wanted.location = files.location
-WHERE chunks.project = $project AND runs.status <> 'dry_run'
+SELECT run_id, sightings.fingerprint, path
+FROM sightings
+JOIN runs USING (run_id)
+JOIN files USING (run_id, path)
+JOIN wanted ON wanted.fingerprint = sightings.fingerprint AND wanted.location = files.location
+WHERE runs.status <> 'dry_run'
 QUALIFY rank() OVER (
-    PARTITION BY chunks.fingerprint, files.location ORDER BY runs.started_at DESC, runs.run_id DESC
+    PARTITION BY sightings.fingerprint, files.location ORDER BY runs.started_at DESC, run_id DESC
 ) = 1
 
 -- name: find_calls

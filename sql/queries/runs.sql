@@ -1,6 +1,8 @@
 -- name: list_runs
--- Grain: a complete run, of $project or (NULL) of any, with its findings counted. Order: newest first, at most $limit.
-SELECT runs.*, new, recurring, regressed, resolved
+-- Grain: a complete run, of $project or (NULL) of any, that began at $since or later or (NULL) ever, with its findings
+-- counted. Given $fingerprints (a list, or NULL) only runs that told of one, with what they said: finding_status and
+-- finding_occurrences. Order: newest first, at most $limit.
+SELECT runs.*, new, recurring, regressed, resolved, finding_status, finding_occurrences
 FROM runs
 LEFT JOIN (
     SELECT
@@ -12,7 +14,15 @@ LEFT JOIN (
     FROM findings
     GROUP BY run_id
 ) USING (run_id)
-WHERE $project IS NULL OR runs.project = $project
+LEFT JOIN (
+    SELECT run_id, arg_max(status, occurrences) AS finding_status, sum(occurrences)::BIGINT AS finding_occurrences
+    FROM findings
+    WHERE list_contains($fingerprints, fingerprint)
+    GROUP BY run_id
+) USING (run_id)
+WHERE ($project IS NULL OR runs.project = $project)
+    AND ($since IS NULL OR started_at >= $since)
+    AND ($fingerprints IS NULL OR finding_status IS NOT NULL)
 ORDER BY started_at DESC, run_id DESC
 LIMIT $limit
 

@@ -3,7 +3,7 @@
 import random
 import shutil
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def run_night(store: Warehouse, night: int, found: dict[str, list[str]]) -> dict
         [replace(FINDING, fingerprint=each, first_seen=now, last_seen=now) for each in seen],
         seen=seen,
         files=files,
-        history=store.read_history(),
+        history=store.read_history(before=datetime(2100, 1, 1, tzinfo=UTC)),
     )
     store.write_calls(run_id, [replace(CALL, started_at=now)])
     store.write_files(run_id, files)
@@ -99,10 +99,10 @@ def test_what_an_open_failure_rests_on_stays(store: Warehouse) -> None:
     for night in range(2, 9):
         run_night(store, night, {"docs": []})
     run_night(store, 9, {"lint": [B]})
-    before = store.read_history()
+    before = store.read_history(before=datetime(2100, 1, 1, tzinfo=UTC))
     done = forget_runs(store.location, when(8), grace_s=0)
     assert (done.runs, done.kept) == (7, 1)
-    assert store.read_history() == before
+    assert store.read_history(before=datetime(2100, 1, 1, tzinfo=UTC)) == before
     assert list_nights(store) == [1, 8, 9]
     assert list_nights(store, "llm_calls") == [8, 9]
     assert run_night(store, 10, {"lint": [], "docs": []}) == {}
@@ -167,11 +167,11 @@ def test_statuses_are_those_of_a_warehouse_that_forgets_nothing(tmp_path: Path, 
         assert ours == expected, f"night {night}"
         forgotten -= ours.keys()
         if night in (9, 14):
-            before = kept.read_history()
+            before = kept.read_history(before=datetime(2100, 1, 1, tzinfo=UTC))
             if night == 14:
                 compact(kept.location, grace_s=0)
             forget_runs(kept.location, when(night - 2), grace_s=0)
-            after = kept.read_history()
+            after = kept.read_history(before=datetime(2100, 1, 1, tzinfo=UTC))
             assert {name for name, past in before.items() if past.latest} <= after.keys()
             assert all(before[name] == past for name, past in after.items() if past.latest)
             forgotten |= before.keys() - after.keys()

@@ -19,6 +19,7 @@ from bifrost_flow.errors import WarehouseError
 from bifrost_flow.evidence.baseline import KnownGood
 from bifrost_flow.records import CachedAnswer, Call, Chunk, Evidence, Finding, LogFile, Run, new_run_id
 from bifrost_flow.status import assign_statuses
+from connectors.comparison import find_pair, load_difference
 from connectors.storage import fill_file
 from connectors.warehouse import TABLES, Warehouse
 from connectors.warehouse.catalog import read_migrations, read_queries, read_views, run_migrations
@@ -323,7 +324,7 @@ def test_run_is_seen_whole_or_not_at_all(warehouse: Warehouse) -> None:
     for table in ("files", "chunks", "findings", "metrics"):
         assert warehouse.query(f"FROM {table}").rows == [], table
     assert warehouse.query("SELECT calls FROM cost_per_model_day").rows == [(1,)]
-    assert warehouse.read_history() == {}
+    assert warehouse.read_history(before=NOW) == {}
     warehouse.write_run(build_run(run_id))
     for table in ("files", "chunks", "findings", "metrics"):
         assert len(warehouse.query(f"FROM {table}").rows) == 1, table
@@ -452,7 +453,7 @@ def run_night(warehouse: Warehouse, night: int, found: dict[str, list[str]]) -> 
         [build_finding(fingerprint, at=now) for fingerprint in seen],
         seen=seen,
         files=files,
-        history=warehouse.read_history(),
+        history=warehouse.read_history(before=now),
     )
     warehouse.write_files(run_id, files)
     warehouse.write_chunks(
@@ -477,8 +478,64 @@ def test_a_failure_through_its_nights(warehouse: Warehouse) -> None:
     assert run_night(warehouse, 8, {"test": []}) == {a: "resolved"}
     seen = warehouse.query("SELECT DISTINCT first_seen FROM findings").rows
     assert seen == [(NOW,)]
-    past = warehouse.read_history()[a]
+    past = warehouse.read_history(before=NOW + timedelta(days=9))[a]
     assert (past.latest, past.locations, past.last_seen) == (None, frozenset(), NOW + timedelta(days=6))
+
+
+def test_failure_by_older_rules_stays_open_while_it_may_have_another_name(warehouse: Warehouse) -> None:
+    """A log that shows failures by newer rules, none of which is known to be the old one, has not lost that;
+    once the log is clean it is resolved with them, even if other nights lie between."""
+    assert run_night(warehouse, 0, {"lint": ["f1:a"]}) == {"f1:a": "new"}
+    assert run_night(warehouse, 1, {"lint": ["f2:x"]}) == {"f2:x": "new"}
+    assert run_night(warehouse, 2, {"docs": []}) == {}
+    assert run_night(warehouse, 3, {"lint": ["f2:y"]}) == {"f2:y": "new", "f2:x": "resolved"}
+    assert run_night(warehouse, 4, {"lint": []}) == {"f1:a": "resolved", "f2:y": "resolved"}
+    assert run_night(warehouse, 5, {"lint": []}) == {}
+
+
+def test_what_a_passing_job_says_is_no_place_of_a_failure(warehouse: Warehouse) -> None:
+    """A job that passed may repeat a failure's words; that it is still there is not known from that."""
+    assert run_night(warehouse, 0, {"lint": ["f1:a"], "test": ["f1:a"]}) == {"f1:a": "new"}
+    run_id = new_run_id()
+    file = replace(build_file("logs/2026-11-02/lint.log"), outcome="passed")
+    warehouse.write_files(run_id, [file])
+    warehouse.write_chunks(run_id, [build_chunk("f1:a", file.path)])
+    warehouse.write_findings(run_id, [])
+    warehouse.write_run(build_run(run_id, started_at=NOW + timedelta(days=1)))
+    assert run_night(warehouse, 2, {"test": []}) == {"f1:a": "resolved"}
+
+
+def test_failure_that_is_a_detail_of_another_is_still_there(warehouse: Warehouse) -> None:
+    """A log of a job that failed still shows it, even as a warning far down; it is not gone from there."""
+    assert run_night(warehouse, 0, {"lint": ["f1:a"], "test": ["f1:a"]}) == {"f1:a": "new"}
+    run_id = new_run_id()
+    file = build_file("logs/2026-11-02/lint.log")
+    warehouse.write_files(run_id, [file])
+    detail = replace(build_chunk("f1:a", file.path), rank=3, severity="warning", score=2.0)
+    warehouse.write_chunks(run_id, [detail])
+    warehouse.write_findings(run_id, [])
+    warehouse.write_run(build_run(run_id, started_at=NOW + timedelta(days=1)))
+    assert run_night(warehouse, 2, {"test": []}) == {}
+    assert run_night(warehouse, 3, {"lint": []}) == {"f1:a": "resolved"}
+
+
+def test_warehouse_of_an_older_version_is_compared_without_migrating_it(warehouse: Warehouse) -> None:
+    """Its runs and findings lack newer columns, and a look at them or a dry run must not add these."""
+    first, second = write_run(warehouse), write_run(warehouse, started_at=NOW + timedelta(days=1))
+    root = Path(warehouse.location)
+    newer = {"runs": ["kind", "filtered"], "files": ["unshown"], "findings": ["formerly"]}
+    for table, columns in newer.items():
+        for path in (root / table).rglob("*.parquet"):
+            pl.read_parquet(path, hive_partitioning=False).drop(columns).write_parquet(path)
+    marker = json.loads((root / "warehouse.json").read_text())
+    (root / "warehouse.json").write_text(json.dumps(marker | {"schema_version": 3}))
+    old = Warehouse.open(str(root), create=False)
+    assert old.read_history(before=NOW + timedelta(days=2))["f1:a"].locations == {"logs/lint.log|lint"}
+    pair = find_pair(old, "latest", None)
+    assert (pair.older, pair.newer) == (first, second)
+    difference = load_difference(old, pair, language="en")
+    assert [(each.change, each.before, each.after) for each in difference.changes] == [("recurring", 2, 2)]
+    assert (difference.newer.kind, difference.newer.filtered) == ("audit", False)
 
 
 def test_projects_have_histories_of_their_own(warehouse: Warehouse) -> None:
@@ -517,6 +574,10 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
         "keys": ["k"],
         "fingerprints": ["f1:a"],
         "locations": ["a.log|"],
+        "kinds": ["audit"],
+        "run_ids": ["r"],
+        "since": NOW,
+        "min_score": 30.0,
         "limit": 1,
         "runs": 1,
         "most": 1,
@@ -590,7 +651,7 @@ def test_files_of_an_older_schema_are_read_with_the_new_columns(warehouse: Wareh
     assert warehouse.query("SELECT path, location, ci_system FROM files").rows == [
         ("logs/lint.log", None, None)
     ]
-    assert warehouse.read_history()["f1:a"].locations == frozenset()
+    assert warehouse.read_history(before=NOW)["f1:a"].locations is None
 
 
 def test_catalogue_follows_when_the_warehouse_is_moved(warehouse: Warehouse, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def build_file(path: str, *, job: str | None = None, status: str = "read") -> Lo
 def build_past(fingerprint: str, *locations: str | None, is_open: bool = True) -> PastFinding:
     latest = build_finding(fingerprint) if is_open else None
     named = frozenset(location for location in locations if location)
-    return PastFinding(FIRST_NIGHT, FIRST_NIGHT, latest, named)
+    return PastFinding(FIRST_NIGHT, FIRST_NIGHT, latest, named or None)
 
 
 def compare(
@@ -140,6 +140,9 @@ def test_log_of_another_night_is_the_same_log() -> None:
     [
         (("shard-1.log", None), ("shard-2.log", None)),
         (("py3.11/test.log", None), ("py3.12/test.log", None)),
+        (("build-php82.log", None), ("build-php74.log", None)),
+        (("pods/web-0/app.log", None), ("pods/web-1/app.log", None)),
+        (("build-1.log", None), ("build-2.log", None)),
         (("web/build.log", "build"), ("api/build.log", "build")),
         (("build.log", "lint"), ("build.log", "test")),
     ],
@@ -177,6 +180,99 @@ def test_varying_part_of_a_path_is_masked(path: str, tonight: str, tomorrow: str
 def test_folders_of_year_month_and_day_are_masked() -> None:
     """S3's usual prefix of year, month and day is a date."""
     assert name_location("ci/2026/11/01/lint.log", None) == name_location("ci/2026/12/24/lint.log", None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "{}/11/{}/lint.log",
+        "logs/year={}/month=11/day={}/hour=02/lint.log",
+        "logs/{}/11/{}/02/lint.log.gz",
+        "ci/{}/11/{}.log",
+        "logs/{}.11.{}/lint.log",
+        "logs/{}_11_{}T02-00-00/lint.log",
+        "logs/lint-{}-11/lint.log",
+        "jobs/web/builds/{1}/log",
+        "ci/run-{1}/lint.log",
+        "ci/attempt-{1}/lint.log",
+        "ci/build-9{1}.log",
+        "./logs/lint-{}-11.log",
+        "pods/web-7d9f8b6c{1}-x2x9k_default_app.log",
+        "pods/backup-282734{1}-x2x9k/app.log",
+    ],
+)
+def test_layouts_of_nights_and_builds_are_masked(path: str) -> None:
+    """A night is a folder, a partition, a part of the name or a build's number, however it is written."""
+    one, other = (name_location(path.format(year, day), None) for year, day in ((2026, 24), (2027, 25)))
+    assert one == other
+    assert name_location(path.replace("l", "x").format(2026, 24), None) != one
+
+
+def test_name_of_a_job_is_masked_too() -> None:
+    """A run's number in what the log calls its job does not make another job of it."""
+    assert name_location("lint.log", "lint 2026-11-24 (8812345)") == name_location(
+        "lint.log", "lint 2026-11-25 (8812399)"
+    )
+
+
+def test_unread_log_stands_for_all_jobs_of_its_path() -> None:
+    """What job an unread log is of is not known, so nothing of its name is gone."""
+    history = {"f1:a": build_past("f1:a", name_location("2026-11-01/ci.log", "lint"))}
+    files = [
+        build_file("2026-11-01/ci.log", job="lint"),
+        build_file("2026-11-02/ci.log", status="unreadable"),
+    ]
+    assert compare({}, files[:1], history) == {"f1:a": "resolved"}
+    assert compare({}, files, history) == {}
+
+
+def test_failure_that_became_a_detail_is_not_gone() -> None:
+    """Where something else fails first, a failure may stand beside it as a warning; it is still there."""
+    files, history = [build_file("lint.log")], {"f1:a": build_past("f1:a", LINT)}
+    assert assign_statuses([], seen={}, files=files, history=history, mentioned={"f1:a"}) == ()
+    assert len(assign_statuses([], seen={}, files=files, history=history, mentioned={"f1:b"})) == 1
+
+
+def test_run_that_did_not_look_at_everything_resolves_nothing() -> None:
+    """A filtered or interrupted run, or a look at one log, tells what is there and no more."""
+    history = {"f1:a": build_past("f1:a", LINT), "f1:b": build_past("f1:b", LINT)}
+    found = assign_statuses(
+        [build_finding("f1:b")],
+        seen={"f1:b": ["lint.log"]},
+        files=[build_file("lint.log")],
+        history=history,
+        resolving=False,
+    )
+    assert [(finding.fingerprint, finding.status) for finding in found] == [("f1:b", "recurring")]
+
+
+def test_what_was_read_clean_meanwhile_is_resolved_by_the_next_run() -> None:
+    """Where an overlapping run has read the last place clean without knowing of the failure, the next one
+    tells; where nothing can tell, it stays open."""
+    clean = PastFinding(FIRST_NIGHT, FIRST_NIGHT, build_finding("f1:a"), frozenset())
+    assert compare({}, [build_file("test.log")], {"f1:a": clean}) == {"f1:a": "resolved"}
+    assert compare({}, [build_file("test.log")], {"f1:a": replace(clean, locations=None)}) == {}
+
+
+def test_failure_that_was_found_again_under_new_rules_goes_on() -> None:
+    """It keeps its first time and its state; the old fingerprint is not resolved, others of its log are."""
+    history = {
+        "f1:a": build_past("f1:a", LINT),
+        "f1:b": build_past("f1:b", LINT, is_open=False),
+        "f1:c": build_past("f1:c", LINT),
+    }
+    found = assign_statuses(
+        [build_finding("f2:x", night=5), build_finding("f2:y", night=5)],
+        seen={"f2:x": ["lint.log"], "f2:y": ["lint.log"]},
+        files=[build_file("lint.log")],
+        history=history,
+        formerly={"f2:x": ["f1:a"], "f2:y": ["f1:b"]},
+    )
+    assert [(finding.fingerprint, finding.status, finding.first_seen) for finding in found] == [
+        ("f2:x", "recurring", FIRST_NIGHT),
+        ("f2:y", "regressed", FIRST_NIGHT),
+        ("f1:c", "resolved", FIRST_NIGHT),
+    ]
 
 
 @pytest.mark.parametrize("path", ["-", "<stdin>"])
