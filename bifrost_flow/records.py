@@ -263,3 +263,4 @@ class Report:
     similar: Mapping[str, tuple[SimilarFinding, ...]] = field(
         default_factory=dict
     )  # by fingerprint of new ones
+    link: str | None = None  # web address of the HTML report, where it is published

@@ -11,7 +11,7 @@ import pytest
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.records import Finding, LogFile, Report, Run
-from bifrost_flow.render import FORMATS, find_format, render_report
+from bifrost_flow.render import FORMATS, find_format, render_file, render_report
 from bifrost_flow.render.defuse import make_visible
 
 
@@ -99,15 +99,21 @@ def test_formats_are_registered(report: Report) -> None:
         "markdown": ("report.md", ".md"),
         "html": ("report.html", ".html"),
         "json": ("findings.json", ".json"),
+        "jsonl": ("findings.jsonl", ".jsonl"),
         "csv": ("findings.csv", ".csv"),
+        "parquet": ("findings.parquet", ".parquet"),
+        "sarif": ("findings.sarif", ".sarif"),
+        "pr-comment": ("report.pr-comment.md", ".pr-comment.md"),
     }
-    assert all(render_report(report, name) for name in FORMATS)
-    with pytest.raises(SettingsError, match=r"'pdf'.*markdown, html, json, csv"):
+    assert all(render_file(report, name) for name in FORMATS)
+    with pytest.raises(SettingsError, match=r"'pdf'.*markdown, html, json, jsonl, csv"):
         find_format("pdf")
 
 
 def test_a_newer_table_renders(report: Report) -> None:
     """Words that this version does not know are shown as they are instead of failing."""
     odd = replace(report.findings[0], status="muted", severity="fatal", category="gremlins")
+    recurring = replace(odd, status="new")
     for name in FORMATS:
-        assert "gremlins" in render_report(replace(report, findings=(odd,)), name)
+        shown = recurring if name == "pr-comment" else odd
+        assert b"gremlins" in render_file(replace(report, findings=(shown,)), name)
