@@ -86,10 +86,13 @@ def split_formats(words: Sequence[str]) -> tuple[str, ...]:
 
 def guess_format(out: str) -> Format | None:
     """Return the format that the file name `out` ends like, or None; the longest suffix wins."""
-    name = out.lower()
-    endings = {ending: known for known in FORMATS.values() for ending in (known.suffix, *known.aliases)}
-    found = max((each for each in endings if name.endswith(each)), key=len, default=None)
-    return endings[found] if found else None
+    ending = _find_ending(out)
+    return next((known for known in FORMATS.values() if ending in (known.suffix, *known.aliases)), None)
+
+
+def _find_ending(out: str) -> str | None:
+    endings = (ending for known in FORMATS.values() for ending in (known.suffix, *known.aliases))
+    return max((each for each in endings if out.lower().endswith(each)), key=len, default=None)
 
 
 def pick_formats(named: Sequence[str] | None, *, out: str | None, configured: str) -> tuple[str, ...]:
@@ -140,11 +143,10 @@ def name_targets(formats: Sequence[str], out: str | None, *, folder: str | None)
     if out and is_file_name(out):
         if len(formats) == 1:
             return dict.fromkeys(formats, out)
-        guessed = guess_format(out)
-        stem = out[: -len(guessed.suffix)] if guessed and out.lower().endswith(guessed.suffix) else None
-        stem = stem or str(Path(out).with_suffix(""))
+        stem = out[: -len(_find_ending(out) or Path(out).suffix) or None]
         return {name: f"{stem}{find_format(name).suffix}" for name in formats}
-    return {name: f"{place.rstrip('/') or '/'}/{find_format(name).file_name}" for name in formats}
+    place = place if place.endswith("/") else f"{place}/"
+    return {name: f"{place}{find_format(name).file_name}" for name in formats}
 
 
 # A run's report is wanted several times: as a file, as an artifact of Prefect's and as one of MLflow's.

@@ -203,26 +203,24 @@ def test_a_bot_tells_the_details_in_a_thread(recorder: Recorder, report: Report)
         (200, {}, '{"ok": true, "ts": "1763863200.000100"}'),
         (200, {}, '{"ok": true, "ts": "1763863201.000200"}'),
     ]
-    where = {"webhook_url": None, "token": SECRET_TOKEN, "channel": "#ci"}
-    assert post_report_to_slack(report, **where, base_url=recorder.url + "/api/") == SlackResult("posted")
+    assert post_as_bot(recorder, report) == SlackResult("posted")
     first, reply = read_messages(recorder)
     assert "thread_ts" not in first and reply["thread_ts"] == "1763863200.000100"
     assert {first["channel"], reply["channel"]} == {"#ci"}
     assert "npm cannot find a version" in first["blocks"] and "ETARGET" not in first["blocks"]
     assert "install-node-20.log:88: npm error code ETARGET" in reply["blocks"]
     recorder.requests.clear()
-    post_report_to_slack(report, **where, thread=False, base_url=recorder.url + "/api/")
+    post_as_bot(recorder, report, thread=False)
     (only,) = read_messages(recorder)
     assert "ETARGET" in only["blocks"]
 
 
 def test_replies_to_nothing_are_not_posted(recorder: Recorder, report: Report) -> None:
     """Where the first message was refused, or its name is not told, no detail fills the channel."""
-    where = {"webhook_url": None, "token": SECRET_TOKEN, "channel": "#ci"}
     for answer in ('{"ok": true}', '{"ok": false, "error": "is_archived"}'):
         recorder.requests.clear()
         recorder.answers = [(200, {}, answer)]
-        post_report_to_slack(report, **where, base_url=recorder.url + "/api/")
+        post_as_bot(recorder, report)
         assert len(recorder.requests) == 1
 
 
@@ -232,11 +230,20 @@ def test_a_thread_that_breaks_off_is_told(recorder: Recorder, report: Report) ->
         (200, {}, '{"ok": true, "ts": "1.2"}'),
         (200, {}, '{"ok": false, "error": "msg_blocks_too_long"}'),
     ]
-    result = post_report_to_slack(
-        report, webhook_url=None, token=SECRET_TOKEN, channel="#ci", base_url=recorder.url + "/api/"
-    )
+    result = post_as_bot(recorder, report)
     assert result.status == "failed"
     assert "only 0 of 1 replies" in result.detail and "msg_blocks_too_long" in result.detail
+
+
+def post_as_bot(recorder: Recorder, report: Report, *, thread: bool = True) -> SlackResult:
+    return post_report_to_slack(
+        report,
+        thread=thread,
+        webhook_url=None,
+        token=SECRET_TOKEN,
+        channel="#ci",
+        base_url=recorder.url + "/api/",
+    )
 
 
 def read_messages(recorder: Recorder) -> list[dict[str, str]]:

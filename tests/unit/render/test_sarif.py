@@ -57,20 +57,27 @@ def check_uri(uri: str) -> None:
 
 
 def test_results_say_what_and_where(report: Report) -> None:
-    """Each failure that is still there is a result at its first evidence, with rule, level and fingerprint."""
+    """Each failure that is still there is a result at its first evidence, with rule and fingerprint."""
     run = render(report)
     assert run["automationDetails"]["id"] == f"bifrost-flow/storefront/{report.run.run_id}"
     results = {result["partialFingerprints"]["bifrostFingerprint/v1"]: result for result in run["results"]}
     still_there = [finding for finding in report.findings if finding.status != "resolved"]
     assert results.keys() == {finding.fingerprint for finding in still_there} and len(still_there) == 5
     result = results["f1:51f0aa7cc3de9812"]
-    assert (result["ruleId"], result["level"], result["baselineState"]) == ("dependency_error", "error", "new")
+    assert (result["ruleId"], result["level"], result["baselineState"]) == (
+        "dependency_error",
+        "error",
+        "new",
+    )
     assert result["occurrenceCount"] == 12
     assert result["message"]["text"].startswith("npm cannot find a version of left-pad that matches ^2.0.0\n")
     assert "Root cause: package.json asks for left-pad ^2.0.0" in result["message"]["text"]
     place = result["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "ci/build-1184/install-node-20.log"
-    assert (place["region"]["startLine"], place["region"]["snippet"]["text"]) == (88, "npm error code ETARGET")
+    assert (place["region"]["startLine"], place["region"]["snippet"]["text"]) == (
+        88,
+        "npm error code ETARGET",
+    )
     levels = {result["properties"]["severity"]: result["level"] for result in run["results"]}
     assert levels == {"critical": "error", "error": "error", "warning": "warning"}
     states = {result["properties"]["status"]: result["baselineState"] for result in run["results"]}
@@ -83,7 +90,8 @@ def test_fingerprint_and_rule_are_the_same_every_night(report: Report) -> None:
         report,
         run=replace(report.run, run_id="019ab900-0000-7000-8000-000000000000"),
         findings=tuple(
-            replace(each, status="recurring", occurrences=each.occurrences + 1) for each in report.findings[:5]
+            replace(each, status="recurring", occurrences=each.occurrences + 1)
+            for each in report.findings[:5]
         ),
     )
 

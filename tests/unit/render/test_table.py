@@ -1,4 +1,4 @@
-"""JSON and CSV carry the warehouse's columns, exact and harmless."""
+"""JSON, JSON Lines, CSV and Parquet carry the warehouse's columns, exact and harmless."""
 
 import csv
 import io
@@ -6,13 +6,17 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 
+import duckdb
+import polars as pl
 import pytest
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.records import Finding, LogFile, Report, Run
 from bifrost_flow.render import FORMATS, find_format, render_file, render_report
 from bifrost_flow.render.defuse import make_visible
+from connectors.warehouse import Warehouse
 
 
 def read_csv(report: Report) -> list[dict[str, str]]:
@@ -62,6 +66,56 @@ def test_json_is_exact_and_safe_to_print(
     assert not re.search(
         r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]", text
     )
+
+
+def test_jsonl_has_a_line_a_finding(
+    report: Report,
+    clean: Report,
+    build_report: Callable[[list[str]], Report],
+    hostile_strings: list[str],
+) -> None:
+    """Each line is one finding as JSON has it, whatever line ends a log holds; no finding is no line."""
+    lines = render_report(report, "jsonl").split("\n")
+    assert lines.pop() == ""
+    assert [json.loads(line) for line in lines] == json.loads(render_report(report, "json"))["findings"]
+    assert render_report(clean, "jsonl") == ""
+    hostile = render_report(build_report(hostile_strings), "jsonl")
+    assert [json.loads(line)["title"] for line in hostile.splitlines()] == hostile_strings
+
+
+def test_parquet_has_the_columns_of_the_table(report: Report, clean: Report, tmp_path: Path) -> None:
+    """DuckDB and Polars read what the table `findings` would hold, with its columns, types and order."""
+    path = tmp_path / "findings.parquet"
+    path.write_bytes(render_file(report, "parquet"))
+    root = tmp_path / "tables"
+    warehouse = Warehouse.open(str(root), project=report.run.project)
+    warehouse.write_findings(report.run.run_id, report.findings)
+    warehouse.write_run(report.run)
+    with duckdb.connect(str(root / "bifrost.duckdb"), read_only=True) as connection:
+        exported = connection.sql(f"FROM '{path}' ORDER BY fingerprint")
+        stored = connection.sql("FROM findings ORDER BY fingerprint")
+        assert list(zip(exported.columns, exported.types, strict=True)) == list(
+            zip(stored.columns, stored.types, strict=True)
+        )
+        assert exported.fetchall() == stored.fetchall()
+    frame = pl.read_parquet(path)
+    assert frame["title"].to_list() == [finding.title for finding in report.findings]
+    assert frame["first_seen"].to_list() == [finding.first_seen for finding in report.findings]
+    assert frame["evidence"][1][0] == {
+        "path": "ci/build-1184/install-node-20.log",
+        "line": 88,
+        "quote": "npm error code ETARGET",
+    }
+    path.write_bytes(render_file(clean, "parquet"))
+    assert pl.read_parquet(path).schema == frame.schema and pl.read_parquet(path).height == 0
+
+
+def test_parquet_takes_any_text(
+    build_report: Callable[[list[str]], Report], hostile_strings: list[str]
+) -> None:
+    """Hostile text comes back letter by letter; bytes that were no text are spelled out."""
+    frame = pl.read_parquet(io.BytesIO(render_file(build_report([*hostile_strings, "caf\udce9"]), "parquet")))
+    assert frame["title"].to_list() == [*hostile_strings, "caf\\udce9"]
 
 
 def test_csv_has_a_row_a_finding(report: Report) -> None:
