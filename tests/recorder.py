@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +28,7 @@ class Recorder:
 
 
 @contextmanager
-def record_requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+def record_requests(monkeypatch: pytest.MonkeyPatch) -> Generator[Recorder]:
     """Run a recorder that no proxy of the environment stands before."""
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)

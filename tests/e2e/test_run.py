@@ -347,7 +347,8 @@ def test_exports_go_where_they_are_asked_to(console: Console, monkeypatch: pytes
     words = ("run", LOGS / "travis", "--provider", "rules", "--json")
     with record_requests(monkeypatch) as recorder:
         (console.folder / "bifrost.yaml").write_text(
-            f"output: {{base_url: https://ci.example/reports}}\nslack: {{webhook_url: {recorder.url}/slack}}\n"
+            "output: {base_url: https://ci.example/reports}\n"
+            f"slack: {{webhook_url: {recorder.url}/slack}}\n"
             f"webhook: {{url: {recorder.url}/hook}}\n"
         )
         done = console.call(*words, "--format", ",".join(FORMATS), "--out", "reports")
