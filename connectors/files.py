@@ -1,27 +1,24 @@
 """Write a result to a file that is either there whole or not at all."""
 
 import os
-import re
 import stat
 from pathlib import Path
 
 from bifrost_flow.errors import DeliveryError
 from bifrost_flow.language import t
-from connectors.storage import write_whole
-
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+from connectors.storage import is_remote, write_whole
 
 
 def write_file(target: str | Path, content: bytes) -> None:
     """Write `content` to `target`, whose folders are made if need be; what was there before is replaced.
 
-    A pipe or a device is written to as it is. This is the one place that knows what kinds of targets there
-    are: at present paths only.
+    A pipe or a device is written to as it is. This is the one place that knows what kinds of targets exports
+    have: at present paths only.
 
     Raises:
         DeliveryError: the file can't be written, or `target` is a folder, or an address.
     """
-    if _ADDRESS.match(str(target)):
+    if is_remote(str(target)):
         raise DeliveryError(t("files.no_address", path=target))
     path = Path(target)
     try:

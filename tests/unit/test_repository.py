@@ -158,7 +158,7 @@ def test_the_text_of_every_licence_ships() -> None:
 
 
 def test_every_schema_has_an_origin_and_a_licence() -> None:
-    """Each schema below `tests/data/schemas` is listed with where it is from, and each listed one is there."""
+    """Each schema below `tests/data/schemas` is listed with its origin, and each listed one is there."""
     schemas = {path.name for path in (DATA / "schemas").iterdir()}
     assert schemas == read_origins("schemas").keys()
     assert {licence for _, licence in read_origins("schemas").values()} == {"MIT"}
