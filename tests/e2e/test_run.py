@@ -488,6 +488,23 @@ def test_a_failed_export_is_in_history_too(console: Console) -> None:
     assert rows == [{"status": "partial", "errors": 1}]
 
 
+def test_a_run_that_fails_as_a_whole_is_an_alert(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slack and the webhook are told why a run came to nothing, and so is whoever started it."""
+    (console.folder / "taken").write_text("")
+    with record_requests(monkeypatch) as recorder:
+        done = console.call(
+            *("run", LOGS / "zuul", "--provider", "rules", "--warehouse", "taken/tables", "--json"),
+            BIFROST_SLACK_WEBHOOK_URL=f"{recorder.url}/slack",
+            BIFROST_WEBHOOK_URL=f"{recorder.url}/hook",
+        )
+    assert done.code == 2 and done.json["status"] == "failed"
+    told = {path: body for (path, _, _), body in zip(recorder.requests, recorder.bodies(), strict=True)}
+    assert told.keys() == {"/slack", "/hook"} and len(recorder.requests) == 2
+    assert "default: the run itself failed" in str(told["/slack"]["blocks"])
+    assert (told["/hook"]["event"], told["/hook"]["run"]["status"]) == ("run.failed", "failed")
+    assert "taken" in told["/hook"]["error"] and "taken" in str(told["/slack"]["blocks"])
+
+
 def test_a_dry_run_with_a_missing_input_is_partial(console: Console) -> None:
     """Exit code 3 tells that not all inputs were there, in a dry run too."""
     assert console.call("run", LOGS / "zuul", "absent.log", "--provider", "rules", "--dry-run").code == 3
