@@ -84,10 +84,10 @@ def _render_details(finding: Finding, lang: str, *, unfold: bool) -> str:
     )
     sign = _SIGNS.get(finding.severity, "⚪")
     # GitHub takes this line as HTML, in which Markdown means nothing.
-    title = _defuse(html.escape(put_on_one_line(finding.title, 200)))
+    title = _defuse(html.escape(put_on_one_line(finding.title, 200), quote=False))
     parts = [
         f"<details{' open' if unfold else ''}>\n"
-        f"<summary>{sign} <b>{title}</b> · {_defuse(html.escape(facts))}</summary>",
+        f"<summary>{sign} <b>{title}</b> · {_defuse(html.escape(facts, quote=False))}</summary>",
     ]
     texts = ((name, put_on_one_line(getattr(finding, name), MAX_TEXT_CHARS)) for name in TOLD)
     parts.extend(
