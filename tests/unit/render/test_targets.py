@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bifrost_flow.errors import SettingsError
-from bifrost_flow.render import guess_format, name_targets, pick_formats, split_formats
+from bifrost_flow.language import LANGUAGES, ROOT, t
+from bifrost_flow.render import FORMATS, guess_format, name_targets, pick_formats, split_formats
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,16 @@ def test_a_name_tells_the_format(name: str, format: str | None) -> None:
     """The longest suffix that is known decides."""
     found = guess_format(name)
     assert (found.name if found else None) == format
+
+
+def test_formats_are_documented() -> None:
+    """The page on exports has a row a format, and the settings and both commands name each."""
+    page = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8")
+    for name, known in FORMATS.items():
+        assert f"| `{name}` | `{known.file_name}` |" in page
+    keys = ("export.format", "run.format", "settings.output.format")
+    texts = [t(key, lang=lang) for key in keys for lang in LANGUAGES]
+    assert [text for text in texts if any(name not in text for name in FORMATS)] == []
 
 
 def test_formats_are_picked(tmp_path: Path) -> None:
