@@ -275,3 +275,4 @@ class Report:
     formerly: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict
     )  # by fingerprint, those that older rules made of the same failure
+    link: str | None = None  # web address of the HTML report, where it is published

@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
+from bifrost_flow.render import split_formats
 from bifrost_flow.settings_errors import explain_invalid, mask_urls
 from bifrost_flow.settings_layers import Layer, find_nearest, nest_keys, read_yaml_layer
 
@@ -55,11 +56,19 @@ def _check_project(value: str) -> str:
     return value
 
 
+def _check_formats(value: str) -> str:
+    try:
+        return ",".join(split_formats((value,))) or "markdown"
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+
+
 def _expand_home(value: str) -> str:
     return str(Path(value).expanduser()) if value.startswith("~") else value
 
 
 Url = Annotated[str, AfterValidator(_check_url)]
+FormatNames = Annotated[str, AfterValidator(_check_formats)]
 PathText = Annotated[str, AfterValidator(_expand_home)]
 ProjectName = Annotated[str, AfterValidator(_check_project)]
 
@@ -103,8 +112,9 @@ class LogSettings(Section):
 
 
 class OutputSettings(Section):
-    format: Literal["markdown", "json", "csv", "html"] = _described("output.format", "markdown")
+    format: FormatNames = _described("output.format", "markdown")
     out: PathText | None = _described("output.out")
+    base_url: Url | None = _described("output.base_url")
     color: bool = _described("output.color", True)
     verbose: bool = _described("output.verbose", False)
 
@@ -126,6 +136,16 @@ class SlackSettings(Section):
     webhook_url: SecretStr | None = _described("slack.webhook_url")
     token: SecretStr | None = _described("slack.token")
     channel: str | None = _described("slack.channel")
+    thread: bool = _described("slack.thread", True)
+    always: bool = _described("slack.always", False)
+
+
+class WebhookSettings(Section):
+    url: SecretStr | None = _described("webhook.url")
+    secret: SecretStr | None = _described("webhook.secret")
+    timeout: float = _described("webhook.timeout", 10.0, gt=0)
+    max_retries: int = _described("webhook.max_retries", 3, ge=0)
+    always: bool = _described("webhook.always", False)
 
 
 class MLflowSettings(Section):
@@ -160,6 +180,7 @@ class Settings(BaseSettings):
     evidence: EvidenceSettings = _section(EvidenceSettings)
     fanout: FanoutSettings = _section(FanoutSettings)
     slack: SlackSettings = _section(SlackSettings)
+    webhook: WebhookSettings = _section(WebhookSettings)
     mlflow: MLflowSettings = _section(MLflowSettings)
     prices: dict[str, ModelPrice] = _described("prices", {})
 

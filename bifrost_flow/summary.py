@@ -46,6 +46,7 @@ class Summary:
     exports: tuple[str, ...]  # paths of the files that were written
     mlflow: str  # tracked, failed: …, disabled
     slack: str  # posted, not configured, nothing new, failed: …
+    webhook: str  # sent, not configured, nothing new, failed: …
     problems: tuple[str, ...]  # one sentence for each of `errors`
 
     def to_dict(self) -> dict[str, object]:
@@ -63,6 +64,7 @@ def summarise(
     exports: Sequence[str] = (),
     mlflow: str = "",
     slack: str = "",
+    webhook: str = "",
 ) -> Summary:
     """Return the summary of a run from its report and from what became of its deliveries.
 
@@ -101,6 +103,7 @@ def summarise(
         exports=tuple(exports),
         mlflow=mlflow,
         slack=slack,
+        webhook=webhook,
         problems=tuple(describe_problem(problem) for problem in report.problems),
     )
 

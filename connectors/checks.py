@@ -210,6 +210,16 @@ def check_slack(
     return Check("slack", "ok", t("doctor.slack_ok", team=answer.get("team"), channel=channel))
 
 
+def check_webhook(url: str | None, secret: str | None) -> Check:
+    """Is a webhook configured, and signed? Nothing is sent, so it goes untried."""
+    mend = t("doctor.webhook_mend")
+    if not url:
+        return Check("webhook", "missing", t("doctor.not_configured"), mend)
+    if not url.startswith(("https://", "http://")):
+        return Check("webhook", "failed", t("webhook.bad_url"), mend)
+    return Check("webhook", "ok", t("doctor.webhook_signed" if secret else "doctor.webhook_unsigned"))
+
+
 def check_s3(*, wanted: bool) -> Check:
     """Can AWS credentials be found for S3? Nobody is asked."""
     try:

@@ -5,6 +5,7 @@ token gets into a result or a log: slack_sdk writes both into its own messages, 
 drops them.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from slack_sdk.webhook import WebhookClient
 from bifrost_flow.language import t
 from bifrost_flow.records import Report
 from bifrost_flow.render.defuse import put_on_one_line
-from bifrost_flow.render.slack_blocks import has_news, render_slack_blocks, render_slack_text
+from bifrost_flow.render.slack_blocks import SlackMessage, has_news, render_slack_messages
 
 POSTED, NOTHING_NEW, NOT_CONFIGURED, FAILED = "posted", "nothing new", "not configured", "failed"
 SLACK_API = "https://slack.com/api/"
@@ -36,15 +37,26 @@ MAX_WAIT_S = 60  # a longer Retry-After is not worth holding a run up for
 
 Blocks = Sequence[Mapping[str, object]]
 
-# Slack's words for what a user can mend; other refusals are shown as they are.
-_KNOWN_REFUSALS = (
-    "channel_not_found",
-    "not_in_channel",
-    "invalid_auth",
-    "missing_scope",
-    "no_service",
-    "invalid_blocks",
-)
+# Slack's words for what a user can mend, by the text that explains them; other refusals are shown as they
+# are.
+_KNOWN_REFUSALS = {
+    "channel_not_found": "channel_not_found",
+    "not_in_channel": "not_in_channel",
+    "is_archived": "archived",
+    "channel_is_archived": "archived",
+    "invalid_auth": "invalid_auth",
+    "not_authed": "invalid_auth",
+    "account_inactive": "invalid_auth",
+    "token_revoked": "invalid_auth",
+    "token_expired": "invalid_auth",
+    "missing_scope": "missing_scope",
+    "no_service": "no_service",
+    "no_active_hooks": "no_service",
+    "invalid_token": "no_service",
+    "invalid_blocks": "invalid_blocks",
+    "invalid_payload": "invalid_blocks",
+    "msg_blocks_too_long": "invalid_blocks",
+}
 
 _silent = logging.getLogger("connectors.slack.client")
 _silent.addHandler(logging.NullHandler())
@@ -85,28 +97,36 @@ class _PatientRateLimitHandler(RateLimitErrorRetryHandler):
 def post_report_to_slack(
     report: Report,
     *,
-    report_link: str | None = None,
     always: bool = False,
+    thread: bool = True,
     webhook_url: SecretStr | str | None,
     token: SecretStr | str | None,
     channel: str | None,
     timeout_s: float = 15.0,
     base_url: str = SLACK_API,
 ) -> SlackResult:
-    """Post what is new or back in a run. Nothing is posted when nothing is, unless `always`."""
+    """Post what is new or back in a run. Nothing is posted when nothing is, unless `always`.
+
+    A bot tells the details in the message's `thread`. A webhook can't: Slack does not tell it what it posted.
+    """
     if missing := _say_what_is_missing(webhook_url, token, channel):
         return SlackResult(NOT_CONFIGURED, missing)
     if not always and not has_news(report):
         return SlackResult(NOTHING_NEW)
-    return post_to_slack(
-        render_slack_blocks(report, report_link),
-        render_slack_text(report),
+    threaded = can_thread(webhook_url, token, thread=thread)
+    return post_messages(
+        render_slack_messages(report, threaded=threaded),
         webhook_url=webhook_url,
         token=token,
         channel=channel,
         timeout_s=timeout_s,
         base_url=base_url,
     )
+
+
+def can_thread(webhook_url: SecretStr | str | None, token: SecretStr | str | None, *, thread: bool) -> bool:
+    """Return whether details go to a thread: it is wanted, and a bot posts."""
+    return thread and bool(_reveal(token)) and not _reveal(webhook_url)
 
 
 def post_to_slack(
@@ -119,61 +139,110 @@ def post_to_slack(
     timeout_s: float = 15.0,
     base_url: str = SLACK_API,
 ) -> SlackResult:
-    """Post `blocks`, with `text` for notifications; a webhook goes before the bot where both are configured.
+    """Post one message of `blocks`, with `text` for notifications; as `post_messages` otherwise."""
+    return post_messages(
+        [SlackMessage([dict(block) for block in blocks], text)],
+        webhook_url=webhook_url,
+        token=token,
+        channel=channel,
+        timeout_s=timeout_s,
+        base_url=base_url,
+    )
+
+
+def post_messages(
+    messages: Sequence[SlackMessage],
+    *,
+    webhook_url: SecretStr | str | None,
+    token: SecretStr | str | None,
+    channel: str | None,
+    timeout_s: float = 15.0,
+    base_url: str = SLACK_API,
+) -> SlackResult:
+    """Post the first of `messages` and the others as replies to it; a webhook goes before a bot.
 
     A rate limit, a server error or a lost connection is tried again, at most twice in all. `timeout_s` holds
-    for one try.
+    for one try. A webhook posts the first message only.
     """
     if missing := _say_what_is_missing(webhook_url, token, channel):
         return SlackResult(NOT_CONFIGURED, missing)
-    url, bot_token = _reveal(webhook_url), _reveal(token)
+    url, posted = _reveal(webhook_url), 0
     try:
         if url:
-            return _post_by_webhook(url, blocks, text, timeout_s)
-        return _post_as_bot(bot_token, channel or "", blocks, text, timeout_s, base_url)
+            return _post_by_webhook(url, messages[0], timeout_s)
+        client = _open_client(_reveal(token), timeout_s, base_url)
+        thread = None
+        for message in messages:
+            stamp = _post_as_bot(client, channel or "", message, thread)
+            thread, posted = thread or stamp, posted + 1
+            if thread is None:
+                break  # replies to nothing would fill the channel
+        return SlackResult(POSTED)
     except TimeoutError:
-        return SlackResult(FAILED, t("slack.timeout", seconds=f"{timeout_s:g}"))
+        reason = t("slack.timeout", seconds=f"{timeout_s:g}")
     except SlackApiError as error:
-        return SlackResult(FAILED, _explain_refusal(str(error.response.get("error", "unknown error"))))
+        reason = _explain_refusal(str(error.response.get("error", "unknown error")))
     except (URLError, HTTPException, OSError, SlackClientError, ValueError) as error:
-        reason = error.reason if isinstance(error, URLError) else error
-        if isinstance(reason, TimeoutError):
-            return SlackResult(FAILED, t("slack.timeout", seconds=f"{timeout_s:g}"))
-        return SlackResult(FAILED, t("slack.unreachable", reason=type(reason).__name__))
+        cause = error.reason if isinstance(error, URLError) else error
+        reason = t("slack.unreachable", reason=type(cause).__name__)
+        if isinstance(cause, TimeoutError):
+            reason = t("slack.timeout", seconds=f"{timeout_s:g}")
+    if posted:
+        reason = t("slack.cut_thread", posted=posted - 1, count=len(messages) - 1, reason=reason)
+    return SlackResult(FAILED, reason)
 
 
-def _post_by_webhook(url: str, blocks: Blocks, text: str, timeout_s: float) -> SlackResult:
+def _post_by_webhook(url: str, message: SlackMessage, timeout_s: float) -> SlackResult:
     if not _is_safe(url):
         return SlackResult(FAILED, t("slack.bad_webhook"))
     client = WebhookClient(url, timeout=ceil(timeout_s), logger=_silent, retry_handlers=_retry_handlers())
     answer = client.send(
-        text=text, blocks=[dict(block) for block in blocks], unfurl_links=False, unfurl_media=False
+        text=message.text, blocks=list(message.blocks), unfurl_links=False, unfurl_media=False
     )
-    if answer.status_code == 200:
+    said = answer.body.strip()
+    if answer.status_code == 200 and _says_ok(said):
         return SlackResult(POSTED)
-    return SlackResult(
-        FAILED, _explain_refusal(answer.body.strip()[:80] or "no reason given", answer.status_code)
-    )
+    if answer.status_code == 200:
+        return SlackResult(FAILED, t("slack.not_slack"))
+    return SlackResult(FAILED, _explain_refusal(said[:80] or "no reason given", answer.status_code))
 
 
-def _post_as_bot(
-    token: str, channel: str, blocks: Blocks, text: str, timeout_s: float, base_url: str
-) -> SlackResult:
-    client = WebClient(
+def _says_ok(said: str) -> bool:
+    """Return whether an answer is a webhook's: Slack says `ok`, servers like it `{"ok": true}` or so.
+
+    A proxy's page is no delivery, nor is what a redirect led to: slack_sdk follows one, without the message.
+    """
+    if said == "ok":
+        return True
+    try:
+        answer = json.loads(said)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and True in (answer.get("ok"), answer.get("success"))
+
+
+def _open_client(token: str, timeout_s: float, base_url: str) -> WebClient:
+    return WebClient(
         token,
         base_url=base_url,
         timeout=ceil(timeout_s),
         logger=_silent,
         retry_handlers=_retry_handlers(),
     )
-    client.chat_postMessage(
+
+
+def _post_as_bot(client: WebClient, channel: str, message: SlackMessage, thread: str | None) -> str | None:
+    """Post `message`, as a reply where a `thread` is named; return what names a thread below it."""
+    answer = client.chat_postMessage(
         channel=channel,
-        text=text,
-        blocks=[dict(block) for block in blocks],
+        text=message.text,
+        blocks=list(message.blocks),
+        thread_ts=thread,
         unfurl_links=False,
         unfurl_media=False,
     )
-    return SlackResult(POSTED)
+    stamp = answer.get("ts")
+    return str(stamp) if stamp else None
 
 
 def _retry_handlers() -> list[RetryHandler]:
@@ -209,5 +278,6 @@ def _is_safe(url: str) -> bool:
 
 def _explain_refusal(reason: str, status: int | None = None) -> str:
     said = put_on_one_line(reason, 80)
-    key = f"slack.refused.{said}" if said in _KNOWN_REFUSALS else "slack.refused"
+    known = _KNOWN_REFUSALS.get(said) or {404: "no_service", 410: "no_service"}.get(status or 0)
+    key = f"slack.refused.{known}" if known else "slack.refused"
     return t(key, reason=f"{status} {said}" if status else said)

@@ -67,6 +67,10 @@ COMMAND_EXITS: Mapping[str, Mapping[int, str]] = {
         EXIT_USAGE: "also when Slack is not configured",
         EXIT_PARTIAL: "the message could not be posted",
     },
+    "webhook": {
+        EXIT_USAGE: "also when no webhook is configured",
+        EXIT_PARTIAL: "nothing could be delivered",
+    },
     "doctor": {EXIT_PARTIAL: "a check failed"},
     "up": {EXIT_PARTIAL: "the server did not come up"},
     "down": {EXIT_PARTIAL: "the server could not be stopped"},

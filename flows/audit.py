@@ -37,7 +37,7 @@ def name_run() -> str:
 
 
 def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell Slack that an audit failed as a whole; Prefect calls this, and the state says why."""
+    """Tell that an audit failed as a whole; Prefect calls this, and the state says why."""
     if "SettingsError" in (state.message or ""):
         return  # a slip of whoever called, who is told at once
     named = {name: flow_run.parameters.get(name) for name in ("warehouse", "project", "lang")}
@@ -49,7 +49,7 @@ def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     failed = describe_failed_run(
         str(flow_run.id), settings.project, source, flow_run.start_time or datetime.now(UTC)
     )
-    alert(failed, settings.slack, state.message or state.name or "", language=settings.lang)
+    alert(failed, settings, state.message or state.name or "")
 
 
 def end_flow(summary: Summary, result: dict[str, Any]) -> State[dict[str, Any]]:
@@ -113,7 +113,7 @@ async def audit(
         max_cost_usd: what this run may cost at most, in USD by the table of prices.
         requests_per_minute: model calls in any minute at most.
         tokens_per_minute: tokens in any minute at most, in and out.
-        formats: report formats: markdown, html, json, csv.
+        formats: report formats: markdown, html, json, jsonl, csv, parquet, sarif, pr-comment.
         out: folder or file for the reports; default: reports/ in the warehouse.
         use_cache: take answers that were paid for earlier.
         dry_run: say what would be asked and spent, and call nobody.
@@ -205,6 +205,6 @@ async def run_stages(
     exported, tracked, notified = await asyncio.gather(
         export(report, formats=formats, out=settings.output.out),
         track(report, job.tracker, **job.describe_for_tracking(report, chosen)),
-        notify(report, settings.slack, report_link=None),
+        notify(report, settings),
     )
     return job.end(report, chosen, exported=exported, tracked=tracked, notified=notified)

@@ -34,6 +34,7 @@ from bifrost_flow.records import (
     new_run_id,
 )
 from bifrost_flow.render import render_report
+from bifrost_flow.reportlink import link_report
 from bifrost_flow.settings import (
     Settings,
     masked_settings,
@@ -56,10 +57,12 @@ from connectors.tracking import TrackingResult
 from connectors.tracking import open_tracker as open_plain_tracker
 from connectors.tracking_process import RunTracker, open_tracker
 from connectors.warehouse import Warehouse
+from connectors.webhook import WebhookResult
 from flows.opening import open_warehouse, pick_section, start_choosing
 from tasks.analyse import CachePlan, Limits, Listener, analyse, count_batches
 from tasks.export import Exported
 from tasks.ingest import Inputs
+from tasks.notify import Notified
 from tasks.stage import find_flow_run_id
 
 T = TypeVar("T")
@@ -375,7 +378,10 @@ class Job:
         )
         location = self._warehouse.location if self._warehouse else self.settings.warehouse
         self._templates = {group.fingerprint: group.exemplar.template for group in groups}
-        return Report(run, findings, files, problems, location, self.settings.lang, formerly=formerly)
+        link = link_report(self.settings.output.base_url, run_id=self.run_id, project=self.settings.project)
+        return Report(
+            run, findings, files, problems, location, self.settings.lang, formerly=formerly, link=link
+        )
 
     async def add_similar(self, report: Report) -> Report:
         """Return `report` with the earlier findings that are like its new ones; without, if that fails."""
@@ -461,7 +467,7 @@ class Job:
         planned: tuple[int, int, float] = (0, 0, 0.0),
         exported: Exported | None = None,
         tracked: TrackingResult | None = None,
-        notified: SlackResult | None = None,
+        notified: Notified | None = None,
     ) -> Summary:
         """Return what the run says of itself, deliveries included."""
         exported = exported or Exported((), ())
@@ -481,7 +487,8 @@ class Job:
             planned=planned,
             exports=exported.paths,
             mlflow=describe_delivery(tracked),
-            slack=describe_delivery(notified),
+            slack=describe_delivery(notified.slack if notified else None),
+            webhook=describe_delivery(notified.webhook if notified else None),
         )
 
     def plan_cost(self, cached: CachePlan, provider: Provider) -> tuple[int, int, float]:
@@ -552,7 +559,7 @@ def list_chunks(evidence: Sequence[FileEvidence]) -> list[Chunk]:
     return [chunk for each in evidence for chunk in each.chunks]
 
 
-def describe_delivery(result: TrackingResult | SlackResult | None) -> str:
+def describe_delivery(result: TrackingResult | SlackResult | WebhookResult | None) -> str:
     """Return what became of a delivery as `status: detail`."""
     if result is None:
         return t("run.delivery.not_done")

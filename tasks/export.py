@@ -3,15 +3,14 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bifrost_flow.errors import DeliveryError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress
 from bifrost_flow.records import Problem, Report
-from bifrost_flow.render import find_format, render_report
+from bifrost_flow.render import name_targets, render_file, render_report
 from bifrost_flow.render.markdown import cut_markdown, escape_inline
-from connectors.files import write_text_file
+from connectors.files import write_file
 from tasks.stage import stage
 
 # Prefect keeps artifacts in its database; a longer report is for the file.
@@ -27,36 +26,25 @@ class Exported:
     problems: tuple[Problem, ...]
 
 
-def name_exports(report: Report, formats: Sequence[str], out: str | None) -> dict[str, str]:
-    """Return the path of each format's file; `-` is standard output.
-
-    `out` is a folder, or a file (it has the suffix of a format): then other formats go beside it.
-    """
-    if out == "-":
-        return dict.fromkeys(formats, "-")
-    folder = Path(out) if out else Path(report.warehouse) / "reports" / report.run.run_id
-    if out and folder.suffix and not folder.is_dir():
-        return {
-            name: str(folder if len(formats) == 1 else folder.with_suffix(find_format(name).suffix))
-            for name in formats
-        }
-    return {name: str(folder / find_format(name).file_name) for name in formats}
-
-
 def write_exports(report: Report, formats: Sequence[str], out: str | None) -> Exported:
-    """Write `report` in each of `formats`; one that can't be written does not keep the others from it."""
+    """Write `report` in each of `formats`; one that can't be written does not keep the others from it.
+
+    `out` is a folder, a file or `-`, standard output; default: `reports/<run>` in the warehouse.
+    """
     written, problems = [], []
-    for name, path in name_exports(report, formats, out).items():
-        text = render_report(report, name)
-        if path == "-":
-            sys.stdout.write(text if text.endswith("\n") else text + "\n")
-            continue
+    folder = f"{report.warehouse}/reports/{report.run.run_id}"
+    for name, target in name_targets(formats, out, folder=folder).items():
         try:
-            write_text_file(Path(path), text)
-            written.append(path)
+            content = render_file(report, name)
+            if target == "-":
+                sys.stdout.buffer.write(content)
+                sys.stdout.flush()
+                continue
+            write_file(target, content)
+            written.append(target)
         except DeliveryError as error:
             hint = t("run.export_failed", run_id=report.run.run_id)
-            problems.append(Problem("export", path, f"{error} {hint}"))
+            problems.append(Problem("export", target, f"{error} {hint}"))
     return Exported(tuple(written), tuple(problems))
 
 

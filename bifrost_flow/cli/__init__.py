@@ -11,6 +11,7 @@ from bifrost_flow.cli import (
     evaluate,
     evidence,
     export,
+    messages,
     prompts,
     run,
     server,
@@ -56,6 +57,7 @@ for commands in (
     upkeep,
     prompts,
     export,
+    messages,
     settings,
     server,
 ):

@@ -18,6 +18,7 @@ from bifrost_flow.cli.output import Quiet, Verbose, apply_output_settings
 from bifrost_flow.errors import BifrostError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
+from bifrost_flow.render import split_formats
 from bifrost_flow.render.defuse import escape_unprintable, put_on_one_line
 from bifrost_flow.summary import (
     EXIT_CODES,
@@ -46,7 +47,9 @@ def run(
     provider: Annotated[str | None, typer.Option(help=t("run.provider"))] = None,
     model: Annotated[str | None, typer.Option(help=t("run.model"))] = None,
     prompt: Annotated[str, typer.Option(help=t("run.prompt"))] = "error_analysis",
-    formats: Annotated[list[str] | None, typer.Option("--format", "-f", help=t("run.format"))] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", "--export", "-f", help=t("run.format"))
+    ] = None,
     out: Annotated[str | None, typer.Option("--out", "-o", help=t("run.out"))] = None,
     lang: Annotated[str | None, typer.Option(help=t("app.lang"))] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help=t("run.concurrency"))] = None,
@@ -86,7 +89,7 @@ def run(
             "provider": provider,
             "model": model,
             "prompt": prompt,
-            "formats": [name for word in formats or () for name in word.split(",")] or None,
+            "formats": list(split_formats(formats or ())) or None,
             "out": out,
             "lang": lang,
             "concurrency": concurrency,
@@ -282,6 +285,8 @@ def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bo
         console.print(t("run.tables", path=summary["warehouse"]))
         console.print(t("run.mlflow", detail=put_on_one_line(summary["mlflow"])))
         console.print(t("run.slack", detail=put_on_one_line(summary["slack"])))
+        if not summary["webhook"].startswith(t("run.delivery.not_configured")):
+            console.print(t("run.webhook", detail=put_on_one_line(summary["webhook"])))
         console.print()
         console.print(t("run.next"))
         for command in _suggest_commands(summary, report):

@@ -154,7 +154,7 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
         settings.openai,
         settings.slack,
     )
-    mlflow = settings.mlflow
+    mlflow, webhook = settings.mlflow, settings.webhook
     tracker = open_tracker(
         settings.warehouse,
         tracking_uri=mlflow.tracking_uri,
@@ -188,6 +188,10 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
             slack.webhook_url.get_secret_value() if slack.webhook_url else None,
             slack.token.get_secret_value() if slack.token else None,
             slack.channel,
+        ),
+        "webhook": lambda: checks.check_webhook(
+            webhook.url.get_secret_value() if webhook.url else None,
+            webhook.secret.get_secret_value() if webhook.secret else None,
         ),
     }
 

@@ -11,6 +11,8 @@ Limits: https://docs.slack.dev/reference/block-kit/blocks. A message as a whole 
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bifrost_flow.language import current_language, t
 from bifrost_flow.records import Finding, Report, Run
@@ -35,8 +37,11 @@ from bifrost_flow.render.facts import (
 MAX_BLOCKS = 50
 MAX_HEADER_CHARS = 150
 MAX_MESSAGE_CHARS = 10_000  # of JSON, structure included
-MAX_DETAILED = 10
+MAX_DETAILED = 10  # findings told in full in one message
+MAX_TITLES = 20  # findings named in a message whose details are in its thread
+MAX_REPLIES = 10  # messages in a thread
 MAX_QUOTES = 4
+MAX_LINK_CHARS = 3000
 
 _SIGNS = {"critical": "🔴", "error": "🟠", "warning": "🟡"}
 _MENTION = re.compile(r"<(?=[!@#/]|\w+:)|(?<!\w)@(?=(?:channel|here|everyone)\b)")
@@ -51,25 +56,118 @@ def has_news(report: Report) -> bool:
     return judge_run(report) in ("news", "unexplained")
 
 
-def render_slack_blocks(report: Report, report_link: str | None = None) -> list[Block]:
-    """Return the message for a run, at most 50 blocks; `report_link` is an address, or a path to print."""
-    lang, news = report.language, list_news(report)
-    opening = [
+@dataclass(frozen=True, slots=True)
+class SlackMessage:
+    """One message: its blocks, and the line that notifications and screen readers show instead of them."""
+
+    blocks: list[Block]
+    text: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the message as its part of a payload."""
+        return {"text": self.text, "blocks": self.blocks}
+
+
+def render_slack_messages(report: Report, *, threaded: bool) -> list[SlackMessage]:
+    """Return the messages about a run: one, or (`threaded`) a short one and the replies in its thread.
+
+    The first tells counts and what is new. Without a thread it tells that in full, as far as a message
+    reaches.
+    """
+    text = render_slack_text(report)
+    if not threaded or not list_news(report):
+        return [SlackMessage(render_slack_blocks(report), text)]
+    opening = SlackMessage([*_open(report), *_list_titles(report), *_close(report)], text)
+    return [opening, *_render_replies(report)]
+
+
+def render_slack_blocks(report: Report) -> list[Block]:
+    """Return a run in one message: what is new in full, at most `MAX_DETAILED` of it, the rest as counts."""
+    opening, closing, news = _open(report), _close(report), list_news(report)
+    detailed: list[Block] = []
+    for position, finding in enumerate(news):
+        blocks = _detail(finding, report.language)
+        if position == MAX_DETAILED or not _fit([*opening, *detailed, *blocks, *closing]):
+            rest = _count_rest(len(news) - position, report.language)
+            return [*opening, *detailed, {"type": "divider"}, *rest, *closing]
+        detailed += blocks
+    return [*opening, *detailed, *closing]
+
+
+def _render_replies(report: Report) -> list[SlackMessage]:
+    """Return all that is new in full, in as many messages as it takes, at most `MAX_REPLIES`."""
+    news, lang = list_news(report), report.language
+    replies: list[list[Block]] = [[]]
+    for position, finding in enumerate(news):
+        # The divider is between findings, not at the head of a message.
+        blocks = _detail(finding, lang)[0 if replies[-1] else 1 :]
+        if not _fit([*replies[-1], *blocks]):
+            if len(replies) == MAX_REPLIES:
+                replies[-1] += _count_rest(len(news) - position, lang)
+                break
+            replies.append([])
+            blocks = blocks[1:] if blocks[0]["type"] == "divider" else blocks
+        replies[-1] += blocks
+    count = len(replies)
+    return [
+        SlackMessage(
+            blocks,
+            t("render.slack.reply", lang=lang, number=number, count=count, project=_escape_name(report)),
+        )
+        for number, blocks in enumerate(replies, 1)
+    ]
+
+
+def _open(report: Report) -> list[Block]:
+    return [
         _header(_pick_header(report)),
         _counts(report),
         _context(_describe_run(report)),
         *_note_unexplained(report),
     ]
-    closing = [*_count_troubles(report), *_link(report_link, lang)]
-    detailed: list[Block] = []
-    for position, finding in enumerate(news):
-        blocks: list[Block] = [{"type": "divider"}, _rich_text(*_describe_finding(finding, lang))]
-        size = len(json.dumps([*opening, *detailed, *blocks, *closing], ensure_ascii=False))
-        if position == MAX_DETAILED or size > MAX_MESSAGE_CHARS:
-            rest = t("render.slack.more", lang=lang, count=format_count(len(news) - position))
-            return [*opening, *detailed, {"type": "divider"}, _context(rest), *closing]
-        detailed += blocks
-    return [*opening, *detailed, *closing]
+
+
+def _close(report: Report) -> list[Block]:
+    return [*_count_troubles(report), *_link(report.link, report.language)]
+
+
+def _detail(finding: Finding, lang: str) -> list[Block]:
+    return [{"type": "divider"}, _rich_text(*_describe_finding(finding, lang))]
+
+
+def _fit(blocks: Sequence[Block]) -> bool:
+    """Return whether `blocks` are one message, with room for the line that counts what is left out."""
+    size = len(json.dumps(blocks, ensure_ascii=False))
+    return size <= MAX_MESSAGE_CHARS and len(blocks) <= MAX_BLOCKS - 2
+
+
+def _count_rest(count: int, lang: str) -> list[Block]:
+    return [_context(t("render.slack.more", lang=lang, count=format_count(count)))]
+
+
+def _list_titles(report: Report) -> list[Block]:
+    """Return the titles of what is new, as a list, and a word about the thread."""
+    lang, news = report.language, list_news(report)
+    items: list[Block] = [
+        {
+            "type": "rich_text_section",
+            "elements": [
+                _text(
+                    f"{_SIGNS.get(finding.severity, '⚪')} {put_on_one_line(finding.title, 150)}", bold=True
+                ),
+                _text(f" · {label('status', finding.status, lang)} · {describe_reach(finding, lang)}"),
+            ],
+        }
+        for finding in news[:MAX_TITLES]
+    ]
+    blocks = [_rich_text({"type": "rich_text_list", "style": "bullet", "elements": items})]
+    if left := len(news) - len(items):
+        blocks += _count_rest(left, lang)
+    return [*blocks, _context(t("render.slack.in_thread", lang=lang))]
+
+
+def _escape_name(report: Report) -> str:
+    return escape_mrkdwn(put_on_one_line(report.run.project, 100))
 
 
 def render_slack_text(report: Report) -> str:
@@ -171,14 +269,13 @@ def _count_troubles(report: Report) -> list[Block]:
 
 
 def _link(link: str | None, lang: str) -> list[Block]:
+    """Return the way to the report. It is no button: those want an app that listens for clicks."""
     if not link:
         return []
-    if (
-        not link.startswith(("https://", "http://")) or len(link) > 3000
-    ):  # Slack's limit for a button's address
+    if not link.startswith(("https://", "http://")) or len(link) > MAX_LINK_CHARS:
         return [_context(t("render.slack.report_at", lang=lang, place=put_on_one_line(link, 1000)))]
-    words = {"type": "plain_text", "text": t("render.slack.open", lang=lang)}
-    return [{"type": "actions", "elements": [{"type": "button", "text": words, "url": link}]}]
+    element: Block = {"type": "link", "url": link, "text": t("render.slack.open", lang=lang)}
+    return [_rich_text({"type": "rich_text_section", "elements": [element]})]
 
 
 def _header(text: str) -> Block:

@@ -1,4 +1,4 @@
-"""The machine-readable formats: JSON and CSV, with the warehouse's column names."""
+"""The machine-readable formats: JSON, JSON Lines and CSV, with the warehouse's column names."""
 
 import csv
 import io
@@ -30,12 +30,7 @@ def render_json(report: Report) -> str:
     }
     body = {
         "run": run,
-        "findings": [
-            run_id
-            | asdict(finding)
-            | {"similar": [asdict(each) for each in report.similar.get(finding.fingerprint, ())]}
-            for finding in report.findings
-        ],
+        "findings": [_describe_finding(report, finding) for finding in report.findings],
         "files": [run_id | asdict(file) for file in report.files],
         "problems": [asdict(problem) for problem in report.problems],
         "warehouse": report.warehouse,
@@ -43,6 +38,20 @@ def render_json(report: Report) -> str:
     }
     text = json.dumps(body, ensure_ascii=False, indent=2, default=_format_value, allow_nan=False)
     return escape_unprintable(text) + "\n"
+
+
+def render_jsonl(report: Report) -> str:
+    """Return one line a finding, each an object as in the `findings` of `render_json`.
+
+    https://jsonlines.org: UTF-8, each line ended by a newline; a run without findings is an empty file.
+    """
+    lines = (
+        json.dumps(
+            _describe_finding(report, finding), ensure_ascii=False, default=_format_value, allow_nan=False
+        )
+        for finding in report.findings
+    )
+    return "".join(f"{escape_unprintable(line)}\n" for line in lines)
 
 
 def render_csv(report: Report) -> str:
@@ -59,6 +68,11 @@ def render_csv(report: Report) -> str:
         values = {"run_id": report.run.run_id} | {name: getattr(finding, name) for name in CSV_COLUMNS[1:]}
         writer.writerow([_format_cell(value) for value in (values | {"evidence": evidence}).values()])
     return out.getvalue()
+
+
+def _describe_finding(report: Report, finding: Finding) -> dict[str, Any]:
+    similar = [asdict(each) for each in report.similar.get(finding.fingerprint, ())]
+    return {"run_id": report.run.run_id, **asdict(finding), "similar": similar}
 
 
 def make_plain(record: Any) -> dict[str, object]:

@@ -14,8 +14,10 @@ import duckdb
 import httpx
 import pytest
 
+from bifrost_flow.render import FORMATS
 from tests.console import BIFROST, LOGS, Console
 from tests.model_server import ModelServer
+from tests.recorder import record_requests
 
 SUMMARY_KEYS = {
     "run_id",
@@ -337,13 +339,29 @@ def test_gate_trips_on_new_findings_and_not_on_known_ones(console: Console) -> N
     assert console.call(*words, "--fail-on", "any").code == 1
 
 
-def test_exports_go_where_they_are_asked_to(console: Console) -> None:
-    """--format and --out name the files; an unwritable place is a clear problem, and the results stay."""
+def test_exports_go_where_they_are_asked_to(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--format and --out name the files; an unwritable place is a clear problem, and the results stay.
+
+    Slack and the webhook are told of the first run, and not of the second one, in which nothing is new.
+    """
     words = ("run", LOGS / "travis", "--provider", "rules", "--json")
-    console.call(*words, "--format", "markdown,html,json,csv", "--out", "reports")
+    with record_requests(monkeypatch) as recorder:
+        (console.folder / "bifrost.yaml").write_text(
+            "output: {base_url: https://ci.example/reports}\n"
+            f"slack: {{webhook_url: {recorder.url}/slack}}\n"
+            f"webhook: {{url: {recorder.url}/hook}}\n"
+        )
+        done = console.call(*words, "--format", ",".join(FORMATS), "--out", "reports")
+        assert (done.json["slack"], done.json["webhook"]) == ("posted", "sent")
+        again = console.call(*words, "--out", "audit.html")
+        assert (again.json["slack"], again.json["webhook"]) == ("nothing new", "nothing new")
+    (console.folder / "bifrost.yaml").unlink()
+    assert {path for path, _, _ in recorder.requests} == {"/slack", "/hook"} and len(recorder.requests) == 2
+    link = f"https://ci.example/reports/{done.json['run_id']}/report.html"
+    assert all(link in body for _, _, body in recorder.requests)
     names = {path.name for path in (console.folder / "reports").iterdir()}
-    assert names == {"report.md", "report.html", "findings.json", "findings.csv"}
-    console.call(*words, "--out", "audit.html")
+    assert names == {known.file_name for known in FORMATS.values()}
+    assert len(done.json["exports"]) == len(FORMATS)
     assert (console.folder / "audit.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     (console.folder / "taken").write_text("")
     blocked = console.call(*words, "--out", "taken/report.md")
@@ -468,6 +486,23 @@ def test_a_failed_export_is_in_history_too(console: Console) -> None:
     assert (done.code, done.json["status"]) == (3, "partial")
     rows = json.loads(console.call("sql", "SELECT status, errors FROM runs", "--format", "json").out)
     assert rows == [{"status": "partial", "errors": 1}]
+
+
+def test_a_run_that_fails_as_a_whole_is_an_alert(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slack and the webhook are told why a run came to nothing, and so is whoever started it."""
+    (console.folder / "taken").write_text("")
+    with record_requests(monkeypatch) as recorder:
+        done = console.call(
+            *("run", LOGS / "zuul", "--provider", "rules", "--warehouse", "taken/tables", "--json"),
+            BIFROST_SLACK_WEBHOOK_URL=f"{recorder.url}/slack",
+            BIFROST_WEBHOOK_URL=f"{recorder.url}/hook",
+        )
+    assert done.code == 2 and done.json["status"] == "failed"
+    told = {path: body for (path, _, _), body in zip(recorder.requests, recorder.bodies(), strict=True)}
+    assert told.keys() == {"/slack", "/hook"} and len(recorder.requests) == 2
+    assert "default: the run itself failed" in str(told["/slack"]["blocks"])
+    assert (told["/hook"]["event"], told["/hook"]["run"]["status"]) == ("run.failed", "failed")
+    assert "taken" in told["/hook"]["error"] and "taken" in str(told["/slack"]["blocks"])
 
 
 def test_a_dry_run_with_a_missing_input_is_partial(console: Console) -> None:

@@ -208,6 +208,17 @@ def test_slack_that_is_not_right() -> None:
     assert checks.check_slack(None, None, None).status == "missing"
 
 
+def test_webhook() -> None:
+    """A webhook is looked at and not tried; that it is unsigned is told."""
+    assert checks.check_webhook(None, "s").status == "missing"
+    assert checks.check_webhook("alerts.example", "s").status == "failed"
+    signed = checks.check_webhook("https://alerts.example/geheim", "geheim")
+    unsigned = checks.check_webhook("https://alerts.example/geheim", None)
+    assert (signed.status, unsigned.status) == ("ok", "ok")
+    assert "not signed" in unsigned.detail and "not signed" not in signed.detail
+    assert "geheim" not in f"{signed}{unsigned}"
+
+
 def test_aws_credentials_are_found_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The source is named: nothing, a file, the environment, a role of the container."""
     assert checks.check_s3(wanted=False).status == "missing"

@@ -96,6 +96,14 @@ def test_exports_files(warehouse: Warehouse, tmp_path: Path) -> None:
         "report.md",
     ]
     assert result.stderr.count("Written: ") == 3
+    assert call(warehouse, "export", "-f", "parquet", "--output", str(tmp_path / "f.parquet")).exit_code == 0
+    piped = call(warehouse, "export", "-f", "parquet")
+    assert piped.stdout_bytes == (tmp_path / "f.parquet").read_bytes()
+    (tmp_path / "link.sarif").symlink_to(tmp_path / "target.sarif")
+    assert call(warehouse, "export", "-o", str(tmp_path / "link.sarif")).exit_code == 0
+    assert (tmp_path / "link.sarif").is_symlink()
+    assert json.loads((tmp_path / "target.sarif").read_text(encoding="utf-8"))["version"] == "2.1.0"
+    assert not list(tmp_path.rglob("*.tmp"))
     assert (tmp_path / "all" / "findings.csv").read_bytes().count(b"\r\n") == 7
 
 
@@ -119,9 +127,11 @@ def test_unwritable_file(warehouse: Warehouse, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     result = call(warehouse, "export", "-o", str(tmp_path / "file" / "report.md"))
     assert result.exit_code == 3 and "can't be written" in result.stderr
+    result = call(warehouse, "export", "-o", "ftp://host.example/reports/")
+    assert result.exit_code == 3 and "no path on this machine" in result.stderr
     write_text_file(Path("/dev/null"), "x")
     assert Path("/dev/null").is_char_device()
-    with pytest.raises(DeliveryError, match="can't be written"):
+    with pytest.raises(DeliveryError, match="is a folder"):
         write_text_file(tmp_path, "x")
 
 

@@ -2,11 +2,9 @@
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -15,6 +13,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from bifrost_flow.records import Report
 from connectors.slack import SlackResult, post_report_to_slack, post_to_slack
+from tests.recorder import Recorder, record_requests
 
 SECRET_PATH = "/services/T000/B000/s3cr3tw3bh00k"
 SECRET_TOKEN = "xoxb-s3cr3t-t0k3n"
@@ -22,48 +21,10 @@ BLOCKS = [{"type": "divider"}]
 DATA = Path(__file__).parents[1] / "data" / "reports"
 
 
-@dataclass
-class Recorder:
-    """What came in, and what to answer: (status, headers, body) in turn, the last one again and again."""
-
-    url: str = ""
-    answers: list[tuple[int, dict[str, str], str]] = field(default_factory=lambda: [(200, {}, "ok")])
-    requests: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
-    delay_s: float = 0.0
-
-    def bodies(self) -> list[dict[str, object]]:
-        return [json.loads(body) for _, _, body in self.requests]
-
-
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    record = Recorder()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            answer = record.answers[min(len(record.requests), len(record.answers) - 1)]
-            record.requests.append((self.path, dict(self.headers), body))
-            time.sleep(record.delay_s)
-            self.send_response(answer[0])
-            for name, value in answer[1].items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer[2].encode())
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    record.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield record
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with record_requests(monkeypatch) as record:
+        yield record
 
 
 @pytest.fixture
@@ -142,6 +103,10 @@ def test_gives_up_after_two_retries(recorder: Recorder) -> None:
     ("bot", "answer", "expected"),
     [
         (False, (404, {}, "no_service"), "webhook no longer exists (404 no_service)"),
+        (False, (404, {}, "<html>no such page"), "webhook no longer exists (404 <html>no such page)"),
+        (False, (410, {}, "channel_is_archived"), "archived (410 channel_is_archived)"),
+        (False, (200, {}, "<html>log in first"), "is not Slack"),
+        (False, (302, {"Location": "/login"}, ""), "is not Slack"),
         (False, (400, {}, "invalid_blocks\n<b>\x1b[31m"), "400 invalid_blocks"),
         (
             True,
@@ -160,7 +125,7 @@ def test_explains_refusals(
     result = post(recorder, bot=bot)
     assert result.status == "failed" and expected in result.detail
     assert "s3cr3t" not in result.detail and "\x1b" not in result.detail
-    assert len(recorder.requests) == 1
+    assert sum(not path.startswith("GET") for path, _, _ in recorder.requests) == 1
 
 
 def test_times_out(recorder: Recorder) -> None:
@@ -230,3 +195,64 @@ def test_posts_what_is_new(recorder: Recorder, report: Report) -> None:
     sent = json.dumps(body["blocks"], ensure_ascii=False)
     assert "ci/build-1184/install-node-20.log:88: npm error code ETARGET" in sent
     assert "pypi.example.net" not in sent, "recurring findings are a count only"
+
+
+def test_a_bot_tells_the_details_in_a_thread(recorder: Recorder, report: Report) -> None:
+    """The channel gets titles and counts in one message; cause and evidence are a reply to it."""
+    recorder.answers = [
+        (200, {}, '{"ok": true, "ts": "1763863200.000100"}'),
+        (200, {}, '{"ok": true, "ts": "1763863201.000200"}'),
+    ]
+    assert post_as_bot(recorder, report) == SlackResult("posted")
+    first, reply = read_messages(recorder)
+    assert "thread_ts" not in first and reply["thread_ts"] == "1763863200.000100"
+    assert {first["channel"], reply["channel"]} == {"#ci"}
+    assert "npm cannot find a version" in first["blocks"] and "ETARGET" not in first["blocks"]
+    assert "install-node-20.log:88: npm error code ETARGET" in reply["blocks"]
+    recorder.requests.clear()
+    post_as_bot(recorder, report, thread=False)
+    (only,) = read_messages(recorder)
+    assert "ETARGET" in only["blocks"]
+
+
+def test_replies_to_nothing_are_not_posted(recorder: Recorder, report: Report) -> None:
+    """Where the first message was refused, or its name is not told, no detail fills the channel."""
+    for answer in ('{"ok": true}', '{"ok": false, "error": "is_archived"}'):
+        recorder.requests.clear()
+        recorder.answers = [(200, {}, answer)]
+        post_as_bot(recorder, report)
+        assert len(recorder.requests) == 1
+
+
+def test_a_thread_that_breaks_off_is_told(recorder: Recorder, report: Report) -> None:
+    """A reply that Slack refuses is a failed result that says what is posted, so nobody posts it twice."""
+    recorder.answers = [
+        (200, {}, '{"ok": true, "ts": "1.2"}'),
+        (200, {}, '{"ok": false, "error": "msg_blocks_too_long"}'),
+    ]
+    result = post_as_bot(recorder, report)
+    assert result.status == "failed"
+    assert "only 0 of 1 replies" in result.detail and "msg_blocks_too_long" in result.detail
+
+
+def post_as_bot(recorder: Recorder, report: Report, *, thread: bool = True) -> SlackResult:
+    return post_report_to_slack(
+        report,
+        thread=thread,
+        webhook_url=None,
+        token=SECRET_TOKEN,
+        channel="#ci",
+        base_url=recorder.url + "/api/",
+    )
+
+
+def read_messages(recorder: Recorder) -> list[dict[str, str]]:
+    """Return what chat.postMessage was asked, with the blocks as text, however the client encoded it."""
+    messages = []
+    for _path, _headers, body in recorder.requests:
+        if body.startswith("{"):
+            parts = json.loads(body)
+            messages.append(parts | {"blocks": json.dumps(parts["blocks"], ensure_ascii=False)})
+        else:
+            messages.append({name: value[0] for name, value in parse_qs(body).items()})
+    return messages

@@ -130,10 +130,12 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert dead == []
 
 
-def read_origins() -> dict[str, tuple[str, str]]:
-    """Return origin and licence of each log, from the table in the data's README."""
+def read_origins(folder: str = "logs") -> dict[str, tuple[str, str]]:
+    """Return origin and licence of each file of a folder, from its table in the data's README."""
     origins = {}
-    for line in (DATA / "README.md").read_text(encoding="utf-8").splitlines():
+    head = f"| file below `{folder}/` |"
+    tables = (DATA / "README.md").read_text(encoding="utf-8").split("\n\n")
+    for line in next(table for table in tables if table.startswith(head)).splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         for name in re.findall(r"`([^`]+)`", cells[0]) if line.startswith("| `") else []:
             origins[name] = (cells[-2], cells[-1])
@@ -153,6 +155,17 @@ def test_the_text_of_every_licence_ships() -> None:
     kinds = {path.stem.partition(".")[2] for path in texts}
     licences = {licence.replace(" ", "-") for _, licence in read_origins().values()}
     assert {each for each in licences if not any(each.startswith(kind) for kind in kinds)} == set()
+
+
+def test_every_schema_has_an_origin_and_a_licence() -> None:
+    """Each schema below `tests/data/schemas` is listed with its origin, and each listed one is there."""
+    schemas = {path.name for path in (DATA / "schemas").iterdir()}
+    assert schemas == read_origins("schemas").keys()
+    assert {licence for _, licence in read_origins("schemas").values()} == {"MIT"}
+    assert {path.name for path in (DATA / "LICENSES").glob("s*.MIT.txt")} == {
+        "sarif-js-sdk.MIT.txt",
+        "slack-types.MIT.txt",
+    }
 
 
 def test_logs_are_small() -> None:

@@ -3,17 +3,26 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft7Validator
 from slack_sdk.models.blocks import Block
 
 from bifrost_flow.records import Evidence, Report
 from bifrost_flow.render.slack_blocks import (
     MAX_MESSAGE_CHARS,
+    MAX_REPLIES,
     has_news,
     render_slack_blocks,
     render_slack_error,
+    render_slack_messages,
     render_slack_text,
+)
+
+# Made from Slack's own types for JavaScript; slack_sdk knows limits that types can't say.
+SHAPES = Draft7Validator(
+    json.loads((Path(__file__).parents[2] / "data" / "schemas" / "slack-blocks.json").read_text())
 )
 
 
@@ -32,6 +41,7 @@ def check_limits(blocks: list[dict[str, object]]) -> None:
     assert 0 < len(blocks) <= 50
     assert len(json.dumps(blocks, ensure_ascii=False)) <= MAX_MESSAGE_CHARS + 1000
     for block in blocks:
+        SHAPES.validate(block)
         parsed = Block.parse(block)
         assert parsed is not None
         parsed.validate_json()
@@ -50,7 +60,7 @@ def read(blocks: list[dict[str, object]]) -> str:
 
 def test_new_findings_come_in_full(report: Report) -> None:
     """New and regressed findings have title, cause, advice and evidence; the others are counts."""
-    blocks = render_slack_blocks(report, "https://ci.example/report.html")
+    blocks = render_slack_blocks(replace(report, link="https://ci.example/report.html"))
     check_limits(blocks)
     text = read(blocks)
     for expected in (
@@ -64,9 +74,8 @@ def test_new_findings_come_in_full(report: Report) -> None:
     ):
         assert expected in text, expected
     assert "링커" not in text and "flake8" not in text
-    assert {"type": "button", "url": "https://ci.example/report.html"}.items() <= list(walk(blocks))[
-        -2
-    ].items()
+    link = {"type": "link", "url": "https://ci.example/report.html", "text": "Open the report"}
+    assert link in list(walk(blocks))
 
 
 def test_speaks_korean(report: Report) -> None:
@@ -84,11 +93,51 @@ def test_many_findings_are_cut(report: Report) -> None:
         suggestion="<&>" * 5000,
         evidence=tuple(Evidence("p" * 900, n, "q" * 9000) for n in range(50)),
     )
-    blocks = render_slack_blocks(replace(report, findings=(long,) * 300), "https://x.example/" + "y" * 5000)
+    many = replace(report, findings=(long,) * 300, link="https://x.example/" + "y" * 5000)
+    blocks = render_slack_blocks(many)
     check_limits(blocks)
     shown = sum(block["type"] == "rich_text" for block in blocks)
     assert shown >= 3
     assert f"… and {300 - shown} more new or regressed" in read(blocks)
+    opening, *replies = render_slack_messages(many, threaded=True)
+    assert len(replies) == MAX_REPLIES
+    told = 0
+    for message in (opening, *replies):
+        check_limits(message.blocks)
+        told += sum(
+            part["type"] == "rich_text_preformatted" for part in walk(message.blocks) if "type" in part
+        )
+    assert told > shown * 5
+    assert "… and 280 more" in read(opening.blocks)
+    assert f"… and {300 - told} more new or regressed" in read(replies[-1].blocks)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+def test_a_thread_tells_each_finding_once(report: Report, count: int) -> None:
+    """All that is new is in the replies, in order, each once, however many messages it takes."""
+    findings = tuple(
+        replace(report.findings[0], title=f"Failure {n:03}", occurrences=1000 - n) for n in range(count)
+    )
+    opening, *replies = render_slack_messages(replace(report, findings=findings), threaded=True)
+    text = "".join(read(reply.blocks) for reply in replies)
+    places = [text.find(f"Failure {n:03}") for n in range(count)]
+    assert -1 not in places and places == sorted(places)
+    assert text.count("Failure ") == count
+    assert opening.text == render_slack_text(replace(report, findings=findings))
+    assert [reply.text for reply in replies] == [
+        f"storefront: what is new, in full ({n}/{len(replies)})" for n in range(1, len(replies) + 1)
+    ]
+    for message in (opening, *replies):
+        check_limits(message.blocks)
+        assert message.blocks[0]["type"] != "divider"
+
+
+def test_without_news_or_a_thread_there_is_one_message(report: Report) -> None:
+    """A thread is for details of what is new only."""
+    calm = replace(report, findings=report.findings[3:], run=replace(report.run, groups=2))
+    assert len(render_slack_messages(calm, threaded=True)) == 1
+    (only,) = render_slack_messages(report, threaded=False)
+    assert only.blocks == render_slack_blocks(report)
 
 
 def test_long_names_fit(report: Report) -> None:
@@ -110,9 +159,17 @@ def test_nothing_pings_or_links(
     """No hostile string makes a mention, a link or markup: log text is in literal elements only."""
     for text in hostile_strings:
         report = build_report([text, text])
-        blocks = [*render_slack_blocks(report, None), *render_slack_error(report.run, text, "en")]
-        check_limits(blocks[:50])
-        sent = json.dumps([blocks, render_slack_text(report)], ensure_ascii=False)
+        threads = render_slack_messages(report, threaded=True)
+        blocks = [
+            *render_slack_blocks(report),
+            *render_slack_error(report.run, text, "en"),
+            *(block for message in threads for block in message.blocks),
+        ]
+        for part in (*threads, *render_slack_messages(report, threaded=False)):
+            check_limits(part.blocks)
+        check_limits(render_slack_error(report.run, text, "en"))
+        lines = [render_slack_text(report), *(message.text for message in threads)]
+        sent = json.dumps([blocks, lines], ensure_ascii=False)
         for live in (
             "<!",
             "<@",
@@ -164,7 +221,7 @@ def test_calm_and_clean_runs(report: Report, clean: Report) -> None:
 
 def test_a_path_is_printed_rather_than_linked(report: Report) -> None:
     """A report on disk is named, since Slack takes web addresses only."""
-    text = read(render_slack_blocks(report, "/srv/reports/report.html"))
+    text = read(render_slack_blocks(replace(report, link="/srv/reports/report.html")))
     assert "Report: /srv/reports/report.html" in text
 
 
@@ -173,4 +230,4 @@ def test_error_alert(report: Report) -> None:
     text = read(render_slack_error(report.run, "S3 says <AccessDenied> to `ci-logs`", "en"))
     assert "storefront: the run itself failed" in text
     assert "S3 says <AccessDenied> to `ci-logs`" in text
-    assert f"bifrost-flow show {report.run.run_id}" in text
+    assert f"Flow run `{report.run.run_id}` in Prefect" in text

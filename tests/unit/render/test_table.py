@@ -1,4 +1,4 @@
-"""JSON and CSV carry the warehouse's columns, exact and harmless."""
+"""JSON, JSON Lines, CSV and Parquet carry the warehouse's columns, exact and harmless."""
 
 import csv
 import io
@@ -6,13 +6,17 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 
+import duckdb
+import polars as pl
 import pytest
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.records import Finding, LogFile, Report, Run
-from bifrost_flow.render import FORMATS, find_format, render_report
+from bifrost_flow.render import FORMATS, find_format, render_file, render_report
 from bifrost_flow.render.defuse import make_visible
+from connectors.warehouse import Warehouse
 
 
 def read_csv(report: Report) -> list[dict[str, str]]:
@@ -64,6 +68,56 @@ def test_json_is_exact_and_safe_to_print(
     )
 
 
+def test_jsonl_has_a_line_a_finding(
+    report: Report,
+    clean: Report,
+    build_report: Callable[[list[str]], Report],
+    hostile_strings: list[str],
+) -> None:
+    """Each line is one finding as JSON has it, whatever line ends a log holds; no finding is no line."""
+    lines = render_report(report, "jsonl").split("\n")
+    assert lines.pop() == ""
+    assert [json.loads(line) for line in lines] == json.loads(render_report(report, "json"))["findings"]
+    assert render_report(clean, "jsonl") == ""
+    hostile = render_report(build_report(hostile_strings), "jsonl")
+    assert [json.loads(line)["title"] for line in hostile.splitlines()] == hostile_strings
+
+
+def test_parquet_has_the_columns_of_the_table(report: Report, clean: Report, tmp_path: Path) -> None:
+    """DuckDB and Polars read what the table `findings` would hold, with its columns, types and order."""
+    path = tmp_path / "findings.parquet"
+    path.write_bytes(render_file(report, "parquet"))
+    root = tmp_path / "tables"
+    warehouse = Warehouse.open(str(root), project=report.run.project)
+    warehouse.write_findings(report.run.run_id, report.findings)
+    warehouse.write_run(report.run)
+    with duckdb.connect(str(root / "bifrost.duckdb"), read_only=True) as connection:
+        exported = connection.sql(f"FROM '{path}' ORDER BY fingerprint")
+        stored = connection.sql("FROM findings ORDER BY fingerprint")
+        assert list(zip(exported.columns, exported.types, strict=True)) == list(
+            zip(stored.columns, stored.types, strict=True)
+        )
+        assert exported.fetchall() == stored.fetchall()
+    frame = pl.read_parquet(path)
+    assert frame["title"].to_list() == [finding.title for finding in report.findings]
+    assert frame["first_seen"].to_list() == [finding.first_seen for finding in report.findings]
+    assert frame["evidence"][1][0] == {
+        "path": "ci/build-1184/install-node-20.log",
+        "line": 88,
+        "quote": "npm error code ETARGET",
+    }
+    path.write_bytes(render_file(clean, "parquet"))
+    assert pl.read_parquet(path).schema == frame.schema and pl.read_parquet(path).height == 0
+
+
+def test_parquet_takes_any_text(
+    build_report: Callable[[list[str]], Report], hostile_strings: list[str]
+) -> None:
+    """Hostile text comes back letter by letter; bytes that were no text are spelled out."""
+    frame = pl.read_parquet(io.BytesIO(render_file(build_report([*hostile_strings, "caf\udce9"]), "parquet")))
+    assert frame["title"].to_list() == [*hostile_strings, "caf\\udce9"]
+
+
 def test_csv_has_a_row_a_finding(report: Report) -> None:
     """Each finding is a row with its evidence as `path:line: quote`, and numbers stay numbers."""
     rows = read_csv(report)
@@ -99,15 +153,21 @@ def test_formats_are_registered(report: Report) -> None:
         "markdown": ("report.md", ".md"),
         "html": ("report.html", ".html"),
         "json": ("findings.json", ".json"),
+        "jsonl": ("findings.jsonl", ".jsonl"),
         "csv": ("findings.csv", ".csv"),
+        "parquet": ("findings.parquet", ".parquet"),
+        "sarif": ("findings.sarif", ".sarif"),
+        "pr-comment": ("report.pr-comment.md", ".pr-comment.md"),
     }
-    assert all(render_report(report, name) for name in FORMATS)
-    with pytest.raises(SettingsError, match=r"'pdf'.*markdown, html, json, csv"):
+    assert all(render_file(report, name) for name in FORMATS)
+    with pytest.raises(SettingsError, match=r"'pdf'.*markdown, html, json, jsonl, csv"):
         find_format("pdf")
 
 
 def test_a_newer_table_renders(report: Report) -> None:
     """Words that this version does not know are shown as they are instead of failing."""
     odd = replace(report.findings[0], status="muted", severity="fatal", category="gremlins")
+    recurring = replace(odd, status="new")
     for name in FORMATS:
-        assert "gremlins" in render_report(replace(report, findings=(odd,)), name)
+        shown = recurring if name == "pr-comment" else odd
+        assert b"gremlins" in render_file(replace(report, findings=(shown,)), name)
