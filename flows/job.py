@@ -41,7 +41,8 @@ from bifrost_flow.summary import Summary, summarise
 from connectors.baselines import look_up_baselines, read_baseline
 from connectors.deadline import Background
 from connectors.journal import Journal, fold_orphans
-from connectors.metrics import metrics
+from connectors.metrics import metrics, name_stage
+from connectors.metrics_publish import PublishResult
 from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.limits import Budget, Caps, Rates
 from connectors.models.protocol import Provider
@@ -374,6 +375,7 @@ class Job:
         run = report.run
         duration_s = (run.finished_at or run.started_at).timestamp() - run.started_at.timestamp()
         counts = Counter(finding.status for finding in report.findings)
+        stages = Counter(name_stage(problem.stage) for problem in report.problems)
         return [
             ("duration", duration_s, "s"),
             ("files", run.files, "1"),
@@ -389,6 +391,7 @@ class Job:
             ("tokens_saved", run.tokens_saved, "token"),
             ("cost", run.cost_usd, "USD"),
             ("errors", run.errors, "1"),
+            *((f"errors_{stage}", stages[stage], "1") for stage in ("read", "analyse")),
             *((f"findings_{status}", counts[status], "1") for status in FINDING_STATUSES),
         ]
 
@@ -442,6 +445,7 @@ class Job:
             planned=planned,
             exports=exported.paths,
             mlflow=describe_delivery(tracked),
+            metrics=describe_delivery(None),
             slack=describe_delivery(notified),
         )
 
@@ -489,7 +493,7 @@ def list_chunks(evidence: Sequence[FileEvidence]) -> list[Chunk]:
     return [chunk for each in evidence for chunk in each.chunks]
 
 
-def describe_delivery(result: TrackingResult | SlackResult | None) -> str:
+def describe_delivery(result: TrackingResult | SlackResult | PublishResult | None) -> str:
     """Return what became of a delivery as `status: detail`."""
     if result is None:
         return t("run.delivery.not_done")

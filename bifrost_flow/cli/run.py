@@ -282,6 +282,8 @@ def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bo
         console.print(t("run.tables", path=summary["warehouse"]))
         console.print(t("run.mlflow", detail=put_on_one_line(summary["mlflow"])))
         console.print(t("run.slack", detail=put_on_one_line(summary["slack"])))
+        if summary["metrics"] != t("run.delivery.not_configured"):
+            console.print(t("run.metrics", detail=put_on_one_line(summary["metrics"])))
         console.print()
         console.print(t("run.next"))
         for command in _suggest_commands(summary, report):
