@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def metrics(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help=t("metrics.run"))] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help=t("metrics.run"))] = None,
     output: Annotated[Exposition, typer.Option("--format", "-f", help=t("metrics.format"))] = Exposition.text,
     out: Annotated[str | None, typer.Option("--out", "-o", metavar="PATH|-", help=t("metrics.out"))] = None,
     warehouse: Annotated[str | None, typer.Option("--warehouse", "-w", help=t("tables.warehouse"))] = None,
