@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def test_the_tables_tell_what_the_process_counted(warehouse: Warehouse) -> None:
 
 def test_one_run_and_one_project_can_be_told_alone(warehouse: Warehouse) -> None:
     """A run's numbers are its own, and the last run is the newest of each project."""
-    first, second = make_run(cache_hits=1), make_run("interrupted", cache_hits=5)
+    later = STARTED + timedelta(hours=1)
+    first, second = make_run(cache_hits=1), make_run("interrupted", cache_hits=5, started_at=later)
     for report in (first, second):
         write(warehouse, report)
     other = Warehouse.open(warehouse.location, project="elsewhere")
