@@ -16,7 +16,7 @@ from connectors.files import write_text_file
 from connectors.metrics import Recorder
 from connectors.metrics_store import MetricStore, render_metrics
 from connectors.metrics_warehouse import read_warehouse_metrics
-from connectors.tracking import mask_uri
+from connectors.tracking_store import mask_uri
 from connectors.warehouse import Warehouse
 
 JOB = "bifrost-flow"

@@ -205,10 +205,11 @@ async def run_stages(
         journal=job.journal,
         known_good=list_known_good(evidence),
     )
+    measured = {name: value for name, value, _unit in job.measure(report)}
     report = await job.add_similar(report)
     exported, tracked, notified = await asyncio.gather(
         export(report, formats=formats, out=settings.output.out),
-        track(report, job.tracker, **job.describe_for_tracking(report, chosen)),
+        track(report, job.tracker, metrics=measured, prompt=prompt),
         notify(report, settings.slack, report_link=None),
     )
     done = job.end(report, chosen, exported=exported, tracked=tracked, notified=notified)

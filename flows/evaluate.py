@@ -21,9 +21,9 @@ from bifrost_flow.prompts import DEFAULT_PROMPT
 from bifrost_flow.records import Finding, Group, Problem
 from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import describe_problem
+from bifrost_flow.tracked import TrackedRun
 from connectors.models.protocol import ModelDescription
 from connectors.models.questions import build_finding
-from connectors.tracking import TrackedRun
 from flows.job import Asked, Job, describe_delivery, list_unread
 from tasks.analyse import look_up
 from tasks.evaluate import Asking, name_question, pick_questions, read_labels, score, track_evaluation

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bifrost_flow import __version__
 from bifrost_flow.answer import SCHEMA_VERSION
@@ -31,13 +31,13 @@ from bifrost_flow.records import (
     Run,
     new_run_id,
 )
-from bifrost_flow.render import render_report
 from bifrost_flow.settings import (
     Settings,
     masked_settings,
 )
 from bifrost_flow.status import PastFinding, assign_statuses
 from bifrost_flow.summary import Summary, summarise
+from bifrost_flow.tracked import MODEL_KEYS
 from connectors.baselines import look_up_baselines, read_baseline
 from connectors.deadline import Background
 from connectors.journal import Journal, fold_orphans
@@ -45,7 +45,7 @@ from connectors.metrics import metrics, name_stage
 from connectors.metrics_publish import PublishResult
 from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.limits import Budget, Caps, Rates
-from connectors.models.protocol import Provider
+from connectors.models.protocol import ModelDescription, Provider
 from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
 from connectors.prompts import choose_prompt, read_snapshot
 from connectors.similar import find_similar
@@ -99,6 +99,7 @@ class Job:
         self.source = name_source(paths)
         self._reference = parse_reference(prompt)
         self._chosen_prompt: Prompt | None = None
+        self._model: ModelDescription | None = None
         if not settings.log.remove_timestamps:
             raise SettingsError(t("run.keep_timestamps"))
         self.run_id = new_run_id()
@@ -231,7 +232,7 @@ class Job:
         provider, note = await asyncio.wrap_future(self._choosing)
         if not silently:
             progress().tell(note)
-        model = provider.describe()
+        self._model = model = provider.describe()
         if model.provider in PAID_PROVIDERS and model.model not in self.settings.prices:
             if self.settings.fanout.max_cost_usd is not None:
                 raise SettingsError(t("run.no_price", model=model.model))
@@ -321,7 +322,7 @@ class Job:
             finished_at=now,
             status="dry_run" if self._dry_run else status,
             settings=json.dumps(masked_settings(self.settings), ensure_ascii=False),
-            versions=json.dumps(self.describe_versions()),
+            versions=json.dumps({**self.describe_versions(), **self._describe_model()}),
             files=len(files),
             bytes=sum(file.bytes for file in files),
             lines=sum(file.lines for file in files),
@@ -370,6 +371,13 @@ class Job:
             "baseline": baseline.VERSION,
         }
 
+    def _describe_model(self) -> dict[str, str]:
+        """Return who answers, by `tracked.MODEL_KEYS`."""
+        if self._model is None:
+            return {}
+        values = (self._model.provider, self._model.model, self._model.parameters)
+        return dict(zip(MODEL_KEYS, values, strict=True))
+
     def measure(self, report: Report) -> list[tuple[str, float, str]]:
         """Return the run's numbers as name, value and unit."""
         run = report.run
@@ -394,28 +402,6 @@ class Job:
             *((f"errors_{stage}", stages[stage], "1") for stage in ("read", "analyse")),
             *((f"findings_{status}", counts[status], "1") for status in FINDING_STATUSES),
         ]
-
-    def describe_for_tracking(self, report: Report, provider: Provider) -> dict[str, Mapping[str, Any]]:
-        """Return what MLflow keeps of the run: parameters, metrics and artifacts."""
-        model = provider.describe()
-        return {
-            "parameters": {
-                "source": self.source,
-                "provider": model.provider,
-                "model": model.model,
-                "model_parameters": model.parameters,
-                "budget_tokens": self.settings.evidence.budget_tokens,
-                "concurrency": self.settings.fanout.concurrency,
-                "language": self.settings.lang,
-                **{f"version_{name}": value for name, value in self.describe_versions().items()},
-            },
-            "metrics": {name: value for name, value, _unit in self.measure(report)},
-            "artifacts": {
-                "report.md": render_report(report, "markdown"),
-                "findings.json": render_report(report, "json"),
-                "prompt.txt": f"{self.prompt.system}\n\n{self.prompt.user}\n",
-            },
-        }
 
     def end(
         self,
