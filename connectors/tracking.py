@@ -135,10 +135,14 @@ class Tracker:
             raise DeliveryError(self.disabled)
         return self._open()[0]
 
-    def may_hold_prompts(self) -> bool:
-        """Tell at once, without MLflow, whether there is a store that may have prompts in it."""
+    def exists(self) -> bool:
+        """Tell at once, without MLflow, whether there may be a store; one on a server may be down."""
         path = find_sqlite_path(self.tracking_uri)
         return bool(self.tracking_uri) if path is None else path.exists()
+
+    def may_hold_prompts(self) -> bool:
+        """Tell at once, without MLflow, whether there is a store that may have prompts in it."""
+        return self.exists()
 
     def describe_timeout(self) -> TrackingResult:
         """Return the result of a run that could not be written in time."""

@@ -13,6 +13,7 @@ from bifrost_flow.cli import (
     metrics,
     prompts,
     run,
+    runs,
     server,
     settings,
     tables,
@@ -42,6 +43,19 @@ def main(
     pass
 
 
-for commands in (run, analyze, evidence, evaluate, tables, cache, prompts, export, metrics, settings, server):
+for commands in (
+    run,
+    analyze,
+    evidence,
+    evaluate,
+    tables,
+    runs,
+    cache,
+    prompts,
+    export,
+    metrics,
+    settings,
+    server,
+):
     commands.register(app)
 complete_values(app)
