@@ -15,6 +15,8 @@ from bifrost_flow.render import render_report
 # What `versions` of a run says besides versions: who answered.
 MODEL_KEYS = ("provider", "model", "model_parameters")
 
+PROMPT_FILE = "prompt.txt"
+
 
 @dataclass(frozen=True, slots=True)
 class TrackedDataset:
@@ -70,7 +72,7 @@ def describe_run(report: Report, metrics: Mapping[str, float], prompt: Prompt | 
         "findings.json": render_report(report, "json"),
     }
     if prompt is not None:
-        artifacts["prompt.txt"] = render_prompt_text(prompt.system, prompt.user)
+        artifacts[PROMPT_FILE] = render_prompt_text(prompt.system, prompt.user)
     return TrackedRun(
         name=f"{run.project} {run.started_at:%Y-%m-%d %H:%M:%S}",
         started_at=run.started_at,

@@ -110,8 +110,10 @@ class RemoteTracker:
             if self._exchange:
                 self._exchange.wait(timeout_s)
             answer = Background(self._ask, ("find_prompt", reference), name="tracking").wait(timeout_s)
+        except TimeoutError:
+            raise  # it is an OSError too, and no sign of a lost process
         except (OSError, EOFError, pickle.PickleError):
-            return self._tracker.find_prompt(reference)
+            return Background(self._tracker.find_prompt, reference, name="tracking").wait(timeout_s)
         if isinstance(answer, Exception):
             raise answer
         return answer

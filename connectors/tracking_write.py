@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bifrost_flow.tracked import TrackedDataset, TrackedRun, render_prompt_text
+from bifrost_flow.tracked import PROMPT_FILE, TrackedDataset, TrackedRun, render_prompt_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +22,6 @@ MAX_PARAMETER_CHARACTERS, MAX_TAG_CHARACTERS = 6000, 8000
 MAX_PAGE = 1000
 
 PARENT = "mlflow.parentRunId"
-PROMPT_FILE = "prompt.txt"
 
 _FORBIDDEN_IN_NAMES = re.compile(r"[^\w\-. :/]")
 
@@ -133,6 +132,8 @@ def _link_prompt(client: "MlflowClient", mlflow_id: str, run: TrackedRun) -> dic
         # client's (3.17). Source of the tag's form: mlflow/tracing/utils/prompt.py.
         linked = json.dumps([{"name": name, "version": str(version)}])
         client.set_tag(mlflow_id, "mlflow.linkedPrompts", linked)
+        if PROMPT_FILE in run.artifacts:
+            return {}
     except (MlflowException, BifrostError):
         # It has been deleted since, or the server keeps no prompts: the run's parameters name it anyway.
         logger.debug("The prompt %s:%d could not be linked", name, version, exc_info=True)

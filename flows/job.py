@@ -107,6 +107,7 @@ class Job:
         self._clock = time.perf_counter()
         self._dry_run = dry_run
         self._budget_exhausted = False
+        self._calls: list[Call] = []
         self._use_baselines = True
         self._baseline: Baseline | None = None
         self._compared = 0
@@ -142,22 +143,26 @@ class Job:
             raise SettingsError(f"{self._reference}: no prompt has been chosen.")
         return self._chosen_prompt
 
-    async def choose_prompt(self) -> Prompt:
+    async def choose_prompt(self, name: str | None = None) -> Prompt:
         """Find the prompt in MLflow's registry, else take the packaged one, and say why if that failed.
 
+        `name` is another than the job's own.
         Where runs are tracked, the process that imports MLflow anyway is asked. Elsewhere nobody waits for
         that import: the production versions are those that were last seen, unless a version is named.
         """
-        self._chosen_prompt, note = await asyncio.to_thread(
-            choose_prompt, self._reference, self._ask_registry
-        )
+        reference = self._reference if name is None else parse_reference(name)
+        self._chosen_prompt, note = await asyncio.to_thread(choose_prompt, reference, self._ask_registry)
         if note:
             progress().tell(note)
         return self._chosen_prompt
 
     def _ask_registry(self, reference: PromptReference) -> Prompt | None:
         if self._tracker is not None:
-            return self._tracker.find_prompt(reference) if self._may_hold_prompts else None
+            if not self._may_hold_prompts:
+                return None
+            return Background(self._tracker.find_prompt, reference, name="prompt").wait(
+                self.settings.mlflow.timeout + 1
+            )
         tracker = self._open_tracker(open_plain_tracker)
         if not tracker.may_hold_prompts():
             return None
@@ -223,21 +228,24 @@ class Job:
         """Where answers may be cached; a dry run before the first run has none."""
         return self._warehouse
 
-    async def choose_provider(self, *, silently: bool = False) -> Provider:
-        """Return who will answer, and say so.
+    async def choose_provider(self, model: str | None = None, *, silently: bool = False) -> Provider:
+        """Return who will answer, and say so; `model` is another than the settings'.
 
         Raises:
             SettingsError: the run may cost so much only, and nobody knows what this model costs.
         """
-        provider, note = await asyncio.wrap_future(self._choosing)
+        choosing = self._choosing
+        if model is not None and model != self.settings.model:
+            choosing = start_choosing(self.settings.model_copy(update={"model": model}))
+        provider, note = await asyncio.wrap_future(choosing)
         if not silently:
             progress().tell(note)
-        self._model = model = provider.describe()
-        if model.provider in PAID_PROVIDERS and model.model not in self.settings.prices:
+        self._model = chosen = provider.describe()
+        if chosen.provider in PAID_PROVIDERS and chosen.model not in self.settings.prices:
             if self.settings.fanout.max_cost_usd is not None:
-                raise SettingsError(t("run.no_price", model=model.model))
+                raise SettingsError(t("run.no_price", model=chosen.model))
             if not silently:
-                progress().tell(t("run.counted_as_free", model=model.model))
+                progress().tell(t("run.counted_as_free", model=chosen.model))
         return provider
 
     async def ask(self, cached: CachePlan, provider: Provider, *, listener: Listener | None = None) -> Asked:
@@ -264,6 +272,7 @@ class Job:
         left_out = [question for batch in done for question in batch.left_out]
         note = t("run.left_out", limit=limits.budget.exhausted, calls=len(calls))
         self._budget_exhausted = bool(left_out)
+        self._calls += calls
         problems = (
             *(problem for batch in done for problem in batch.problems),
             *(Problem("analyse", question.fingerprint, note) for question in left_out),
@@ -282,7 +291,8 @@ class Job:
         def price(tokens_in: int, tokens_out: int) -> float:
             return cost_of(self.settings.prices, model, tokens_in=tokens_in, tokens_out=tokens_out)
 
-        caps = Caps(fanout.max_calls, fanout.max_tokens, fanout.max_cost_usd)
+        # What several models or prompts are asked counts as one run.
+        caps = Caps(fanout.max_calls, fanout.max_tokens, fanout.max_cost_usd).after(self._calls)
         return Limits(
             concurrency=fanout.concurrency,
             semaphore=asyncio.Semaphore(fanout.concurrency),
