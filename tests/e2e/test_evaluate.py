@@ -172,13 +172,24 @@ def test_answers_are_scored_and_paid_for_once(console: Console, labelled: Path) 
 
 def test_models_and_prompts_are_compared(console: Console, labelled: Path) -> None:
     """Each of two models is asked by each of two prompts; table and MLflow have a point for each pair."""
-    with ModelServer(models=("small:latest", "large:latest"), answer=lambda _: json.dumps(ANSWER)) as server:
-        words = ("--model", "small", "--model", "large", "--prompt", "error_analysis", "--prompt", "security")
+    with ModelServer(models=("small:1b", "large:7b"), answer=lambda _: json.dumps(ANSWER)) as server:
+        words = (
+            "--model",
+            "small:1b",
+            "--model",
+            "large:7b",
+            "--prompt",
+            "error_analysis",
+            "--prompt",
+            "security",
+        )
         done = console.call(
             "evaluate", labelled, "--provider", "ollama", *words, "-q", BIFROST_OLLAMA_URL=server.url
         )
     assert (done.code, done.err) == (0, "")
-    pairs = {(model, prompt) for model in ("small", "large") for prompt in ("error_analysis", "security")}
+    pairs = {
+        (model, prompt) for model in ("small:1b", "large:7b") for prompt in ("error_analysis", "security")
+    }
     lines = [line.split() for line in done.out.splitlines() if line.startswith("ALL")]
     assert [line[1] for line in lines].count("2,000") == 1 + len(pairs)
     assert {(line[2], line[3]) for line in lines[1:]} == pairs
@@ -190,7 +201,7 @@ def test_models_and_prompts_are_compared(console: Console, labelled: Path) -> No
     assert {(run["params"]["model"], run["params"]["version_prompt"].split()[0]) for run in nested} == pairs
     assert len(nested) == len(pairs)
     assert all(run["metrics"]["ALL.answers.asked"] == 3 for run in nested)
-    assert whole["params"]["model"] == "small, large"
+    assert whole["params"]["model"] == "small:1b, large:7b"
     assert whole["metrics"]["llm_calls"] == 8
     with sqlite3.connect(console.folder / "bifrost-warehouse" / "mlflow.db") as store:
         inputs = store.execute("SELECT count(*) FROM inputs").fetchone()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -220,3 +221,26 @@ def test_a_place_that_cannot_be_written_is_told(warehouse: Warehouse) -> None:
     result = publish_metrics(warehouse, PROJECT, textfile="/proc/m.prom", pushgateway=None, timeout_s=30)
     assert result.status == "failed"
     assert "/proc/m.prom" in result.detail
+
+
+def test_an_audit_that_failed_is_told_by_its_hook(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Prefect calls for a failed flow run leaves it in the text file; a slip of the caller does not."""
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.states import Failed
+
+    from flows.audit import alert_about_failure, audit
+
+    write(warehouse, make_run())
+    target = tmp_path / "m.prom"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIFROST_METRICS_TEXTFILE", str(target))
+    parameters = {"paths": ["x"], "warehouse": warehouse.location, "project": PROJECT}
+    run = FlowRun(flow_id=uuid4(), parameters=parameters)
+    alert_about_failure(audit, run, Failed(message="SettingsError: no such thing"))
+    assert not target.exists()
+    alert_about_failure(audit, run, Failed(message="disk full"))
+    text = target.read_text()
+    assert 'bifrost_last_run_status{project="nightly",status="failed"} 1.0' in text
+    assert 'bifrost_analysis_total{project="nightly",status="completed"} 1.0' in text
