@@ -143,11 +143,16 @@ class SourceScore:
 
 @dataclass(frozen=True, slots=True)
 class BudgetResult:
-    """Scores at one budget, by headline and source, in the order to show them."""
+    """Scores at one budget, by headline and source, in the order to show them; of one model and prompt, where
+    one was asked."""
 
     budget_tokens: int
     sources: Mapping[str, SourceScore]
     logs: tuple[LogScore, ...]
+    provider: str | None = None
+    model: str | None = None
+    prompt: str | None = None
+    prompt_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +163,9 @@ class Evaluation:
     status: str  # one of records.RUN_STATUSES
     folder: str
     logs: int
-    budgets: tuple[BudgetResult, ...]
+    budgets: tuple[BudgetResult, ...]  # one for each budget, model and prompt
     events: EventScores | None = None  # None: not asked for
-    provider: str | None = None  # None: no model was asked
+    provider: str | None = None  # None: no model was asked; several with commas between, as below
     model: str | None = None
     prompt: str | None = None
     prompt_version: str | None = None

@@ -155,6 +155,12 @@ class MLflowSettings(Section):
     timeout: float = _described("mlflow.timeout", 30.0, gt=0)
 
 
+class MetricsSettings(Section):
+    textfile: PathText | None = _described("metrics.textfile")
+    pushgateway: Url | None = _described("metrics.pushgateway")
+    timeout: float = _described("metrics.timeout", 10.0, gt=0)
+
+
 class ModelPrice(Section):
     """What a model costs, in USD per million tokens."""
 
@@ -182,6 +188,7 @@ class Settings(BaseSettings):
     slack: SlackSettings = _section(SlackSettings)
     webhook: WebhookSettings = _section(WebhookSettings)
     mlflow: MLflowSettings = _section(MLflowSettings)
+    metrics: MetricsSettings = _section(MetricsSettings)
     prices: dict[str, ModelPrice] = _described("prices", {})
 
     @classmethod

@@ -45,6 +45,7 @@ class Summary:
     warehouse: str
     exports: tuple[str, ...]  # paths of the files that were written
     mlflow: str  # tracked, failed: …, disabled
+    metrics: str  # published: …, failed: …, not configured
     slack: str  # posted, not configured, nothing new, failed: …
     webhook: str  # sent, not configured, nothing new, failed: …
     problems: tuple[str, ...]  # one sentence for each of `errors`
@@ -63,6 +64,7 @@ def summarise(
     planned: tuple[int, int, float] = (0, 0, 0.0),
     exports: Sequence[str] = (),
     mlflow: str = "",
+    metrics: str = "",
     slack: str = "",
     webhook: str = "",
 ) -> Summary:
@@ -102,6 +104,7 @@ def summarise(
         warehouse=report.warehouse,
         exports=tuple(exports),
         mlflow=mlflow,
+        metrics=metrics,
         slack=slack,
         webhook=webhook,
         problems=tuple(describe_problem(problem) for problem in report.problems),

@@ -28,7 +28,7 @@ from connectors.models.aws import BEDROCK_KEY, find_region
 from connectors.models.choose import SUGGESTED_MODEL, probe_ollama
 from connectors.models.http import is_loopback
 from connectors.prefect_server import find_configured_url, find_kept_server, is_healthy
-from connectors.tracking import find_sqlite_path, mask_uri
+from connectors.tracking_store import find_sqlite_path, mask_uri
 from connectors.warehouse.location import resolve_location
 
 TIMEOUT_S = 8.0

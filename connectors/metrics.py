@@ -11,31 +11,23 @@ starts a process for each) find its socket in their environment and tell it what
 is in one place. Nobody serving costs nothing: the numbers are kept, and go with the process.
 """
 
-import json
 import os
-import socket
-import socketserver
-import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Self
 
 from bifrost_flow.errors import DeliveryError, SettingsError
 from bifrost_flow.language import t
-from bifrost_flow.records import FINDING_STATUSES, RUN_STATUSES, SEVERITIES, Call, Finding, Report, Run
+from bifrost_flow.records import FINDING_STATUSES, RUN_STATUSES, SEVERITIES, Call, Report
+from connectors.metrics_relay import SOCKET_VARIABLE, Relay, listen
 from connectors.metrics_store import Change, MetricStore, render_metrics
 
 __all__ = ["MetricsServer", "Recorder", "metrics", "render_metrics", "start_metrics_server"]
-
-# Where children of a serving process find it.
-SOCKET_VARIABLE = "METRICS_SOCKET_OF_BIFROST_FLOW"
-RELAY_TIMEOUT_S = 1.0
 
 # What a run must be to count as a success: its results are there, of all that could be read and asked.
 SUCCESSES = frozenset({"completed", "partial", "budget_exhausted"})
@@ -123,7 +115,7 @@ class Recorder:
             )
             for (status, severity, category), count in kinds.items()
         ]
-        self._sink([*changes, *describe_last_run(run, report.findings, duration_s=duration_s)])
+        self._sink([*changes, *describe_last_run(report, duration_s=duration_s)])
 
     def record_end(self, project: str, status: str) -> None:
         """Count a run that ended without results."""
@@ -145,30 +137,57 @@ def name_stage(stage: str) -> str:
     return _STAGES.get(stage, "other")
 
 
-def describe_last_run(run: Run, findings: Iterable[Finding], *, duration_s: float) -> list[Change]:
-    """Return the gauges of a project's last run."""
-    project = {"project": run.project}
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """How a project's last run went; `findings` are counts by status and severity."""
+
+    project: str
+    status: str
+    ended: float  # Unix time
+    succeeded: float | None  # when one last ended well, Unix time; None: none did
+    duration_s: float | None
+    errors: int
+    cost_usd: float
+    findings: Mapping[tuple[str, str], int]
+
+    def describe(self) -> list[Change]:
+        """Return the gauges of the run."""
+        project = {"project": self.project}
+        gauges = {
+            "last_run_timestamp_seconds": self.ended,
+            "last_success_timestamp_seconds": self.succeeded,
+            "last_run_duration_seconds": self.duration_s,
+            "last_run_errors": self.errors,
+            "last_run_cost_usd": self.cost_usd,
+        }
+        changes = [Change("set", name, value, project) for name, value in gauges.items() if value is not None]
+        changes += describe_last_status(self.project, self.status)
+        return changes + [
+            Change(
+                "set",
+                "last_run_findings",
+                self.findings.get((status, severity), 0),
+                {**project, "status": status, "severity": severity},
+            )
+            for status in FINDING_STATUSES
+            for severity in SEVERITIES
+        ]
+
+
+def describe_last_run(report: Report, *, duration_s: float) -> list[Change]:
+    """Return the gauges of the run that `report` is about."""
+    run = report.run
     ended = (run.finished_at or run.started_at).timestamp()
-    kinds = Counter((finding.status, finding.severity) for finding in findings)
-    changes = [
-        Change("set", "last_run_timestamp_seconds", ended, project),
-        Change("set", "last_run_duration_seconds", duration_s, project),
-        Change("set", "last_run_errors", run.errors, project),
-        Change("set", "last_run_cost_usd", run.cost_usd, project),
-        *describe_last_status(run.project, run.status),
-    ]
-    if run.status in SUCCESSES:
-        changes.append(Change("set", "last_success_timestamp_seconds", ended, project))
-    return changes + [
-        Change(
-            "set",
-            "last_run_findings",
-            kinds[(status, severity)],
-            {**project, "status": status, "severity": severity},
-        )
-        for status in FINDING_STATUSES
-        for severity in SEVERITIES
-    ]
+    return LastRun(
+        project=run.project,
+        status=run.status,
+        ended=ended,
+        succeeded=ended if run.status in SUCCESSES else None,
+        duration_s=duration_s,
+        errors=run.errors,
+        cost_usd=run.cost_usd,
+        findings=Counter((finding.status, finding.severity) for finding in report.findings),
+    ).describe()
 
 
 def describe_last_status(project: str, status: str) -> list[Change]:
@@ -187,7 +206,7 @@ _store = MetricStore()
 def metrics() -> Recorder:
     """Return where this process records: its own store, or that of the serving process that started it."""
     path = os.environ.get(SOCKET_VARIABLE)
-    return Recorder(_Relay(path).send if path else _store.apply)
+    return Recorder(Relay(path).send if path else _store.apply)
 
 
 def process_store() -> MetricStore:
@@ -236,7 +255,8 @@ def start_metrics_server(
     except OSError as error:
         reason = error.strerror or error
         raise DeliveryError(t("metrics.no_port", host=host, port=port, reason=reason)) from error
-    close_relay = _listen()
+    metrics()  # which of this process is the store itself, whatever the environment says from now on
+    close_relay = listen(_store)
 
     def stop() -> None:
         close_relay()
@@ -254,78 +274,3 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class _Relay:
-    """The way from a child to the serving process. What can't be told is lost, and nobody waits for it."""
-
-    def __init__(self, path: str) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        with suppress(OSError):
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._socket.settimeout(RELAY_TIMEOUT_S)
-            self._socket.connect(path)
-
-    def send(self, changes: Sequence[Change]) -> None:
-        """Hand `changes` over."""
-        with self._lock:
-            if self._socket is None:
-                return
-            try:
-                self._socket.sendall(json.dumps(changes).encode() + b"\n")
-            except OSError:
-                # Half a line may be sent: nothing after it could be understood.
-                self._socket.close()
-                self._socket = None
-
-
-class _Child(socketserver.StreamRequestHandler):
-    """The line to one child, open as long as it lives."""
-
-    def handle(self) -> None:
-        going_on: Counter[str] = Counter()
-        try:
-            for line in self.rfile:
-                changes = [Change(*change) for change in json.loads(line)]
-                for change in changes:
-                    if change.name == "in_progress":
-                        going_on[change.labels["project"]] += int(change.value)
-                _store.apply(changes)
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # a child that was killed within a line, or no child of ours
-        finally:
-            # What a killed child had begun goes on no more.
-            _store.apply(
-                Change("count", "in_progress", -count, {"project": project})
-                for project, count in going_on.items()
-            )
-
-
-class _ChildServer(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-    block_on_close = False
-
-
-def _listen() -> Callable[[], None]:
-    """Take what children count, from now until what is returned is called."""
-    folder = tempfile.TemporaryDirectory(prefix="bifrost-metrics-")
-    path = str(Path(folder.name) / "socket")
-    server = _ChildServer(path, _Child)
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
-    metrics()  # which of this process is the store itself
-    before = os.environ.get(SOCKET_VARIABLE)
-    os.environ[SOCKET_VARIABLE] = path
-
-    def close() -> None:
-        if before is None:
-            os.environ.pop(SOCKET_VARIABLE, None)
-        else:
-            os.environ[SOCKET_VARIABLE] = before
-        server.shutdown()
-        server.server_close()
-        thread.join()
-        folder.cleanup()
-
-    return close

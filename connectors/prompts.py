@@ -213,7 +213,7 @@ def _translating() -> Generator[None]:
 
 
 def _translate(error: Exception) -> Exception:
-    from connectors.tracking import describe_error
+    from connectors.tracking_store import describe_error
 
     if isinstance(error, SettingsError):
         return error

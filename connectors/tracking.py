@@ -5,56 +5,34 @@ recorded, and the run itself never fails for it. MLflow is imported here alone, 
 set-up take seconds, which `Tracker.start` spends beside other work; docs/decisions/0004 has the figures.
 """
 
-import fcntl
 import logging
-import math
-import os
-import re
-import sqlite3
 import threading
-import time
-import warnings
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from bifrost_flow.errors import DeliveryError
 from bifrost_flow.language import t
 from bifrost_flow.prompts import Prompt, PromptReference
-from bifrost_flow.records import Report
+from bifrost_flow.tracked import TrackedRun
 from connectors.deadline import Background
+from connectors.tracking_store import (
+    describe_error,
+    find_sqlite_path,
+    holding_lock,
+    import_quietly,
+    mask_uri,
+    prepare_store,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 30.0
-
-# Quiet, without telemetry, and giving up soon; what the user has set stays.
-# Source: mlflow/environment_variables.py.
-ENVIRONMENT = {
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-}
-
-# MLflow's limits for one request. Source: mlflow/utils/validation.py.
-MAX_PARAMETERS, MAX_METRICS, MAX_TAGS = 100, 1000, 100
-MAX_PARAMETER_CHARACTERS, MAX_TAG_CHARACTERS = 6000, 8000
-
-_FORBIDDEN_IN_NAMES = re.compile(r"[^\w\-. :/]")
-_PASSWORD_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
-
-# What MLflow calls the ends that a run of ours can come to; others are FINISHED. The tag `status` has ours.
-_RUN_STATUSES = {"failed": "FAILED", "interrupted": "KILLED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +42,7 @@ class TrackingResult:
     status: str  # tracked, failed, disabled
     detail: str  # for a person: where it is, or what went wrong
     mlflow_run_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedRun:
-    """A run as MLflow is told of it; `artifacts` are texts by file name."""
-
-    name: str
-    started_at: datetime
-    finished_at: datetime | None
-    status: str  # one of records.RUN_STATUSES
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    artifacts: Mapping[str, str] = field(default_factory=dict)
-    nested: tuple["TrackedRun", ...] = ()  # runs below this one
+    existed: bool = False  # it was there before, and nothing was written
 
 
 class Tracker:
@@ -110,7 +74,7 @@ class Tracker:
         self._preparing: Background[None] | None = None
 
     def start(self) -> None:
-        """Begin `prepare` in a thread of its own and return at once; `log_run` tells what goes wrong there.
+        """Begin `prepare` in a thread of its own and return at once; `log` tells what goes wrong there.
 
         Call it once our own heavy modules are imported: two threads that import packages with circular
         imports at once can see half of one.
@@ -127,49 +91,22 @@ class Tracker:
         if self.disabled is None:
             self._open()
 
-    def log_run(
-        self,
-        report: Report,
-        *,
-        artifacts: Mapping[str, str],
-        parameters: Mapping[str, object],
-        metrics: Mapping[str, float],
-        tags: Mapping[str, str],
-    ) -> TrackingResult:
-        """Write a run of the pipeline; `artifacts` are texts by file name. See `log`."""
-        run = report.run
-        name = f"{run.project} {run.started_at:%Y-%m-%d %H:%M:%S}"
-        known = {"run_id": run.run_id, "project": run.project, "status": run.status}
-        return self.log(
-            TrackedRun(
-                name=name,
-                started_at=run.started_at,
-                finished_at=run.finished_at,
-                status=run.status,
-                parameters=parameters,
-                metrics=metrics,
-                tags={**known, **tags},
-                artifacts=artifacts,
-            )
-        )
-
     def log(self, run: TrackedRun) -> TrackingResult:
-        """Write one run and those nested in it. Returns within the time-out, never raises."""
+        """Write one run and those nested in it, unless it is there; within the time-out, and never raise."""
         if self.disabled is not None:
             return TrackingResult("disabled", self.disabled)
         shown = mask_uri(self.tracking_uri)
         writing = Background(self._write, run, name="tracking")
         try:
-            run_id = writing.wait(self.timeout_s)
+            mlflow_id, existed = writing.wait(self.timeout_s)
         except TimeoutError:
             return self.describe_timeout()
         except Exception as error:  # a best-effort sink: the outcome is recorded
             logger.debug("Tracking failed", exc_info=True)
             reason = describe_error(error)
         else:
-            return TrackingResult(
-                "tracked", t("tracking.tracked", uri=shown, experiment=self._experiment), run_id
-            )
+            detail = t("tracking.tracked", uri=shown, experiment=self._experiment)
+            return TrackingResult("tracked", detail, mlflow_id, existed)
         return TrackingResult("failed", t("tracking.failed", uri=shown, reason=reason))
 
     def find_prompt(self, reference: PromptReference) -> Prompt | None:
@@ -198,33 +135,52 @@ class Tracker:
             raise DeliveryError(self.disabled)
         return self._open()[0]
 
-    def may_hold_prompts(self) -> bool:
-        """Tell at once, without MLflow, whether there is a store that may have prompts in it."""
+    def exists(self) -> bool:
+        """Tell at once, without MLflow, whether there may be a store; one on a server may be down."""
         path = find_sqlite_path(self.tracking_uri)
         return bool(self.tracking_uri) if path is None else path.exists()
+
+    def may_hold_prompts(self) -> bool:
+        """Tell at once, without MLflow, whether there is a store that may have prompts in it."""
+        return self.exists()
 
     def describe_timeout(self) -> TrackingResult:
         """Return the result of a run that could not be written in time."""
         reason = t("tracking.timeout", seconds=f"{self.timeout_s:g}")
         return TrackingResult("failed", t("tracking.failed", uri=mask_uri(self.tracking_uri), reason=reason))
 
-    def _write(self, run: TrackedRun, parent_id: str | None = None) -> str:
+    def read_runs(self, *, most: int | None = None) -> "Sequence[Run]":
+        """Return MLflow's runs, newest first, within the time-out; all unless `most` says how many.
+
+        Raises:
+            DeliveryError: tracking is off, or MLflow can't be asked.
+        """
+        if self.disabled is not None:
+            raise DeliveryError(self.disabled)
+        try:
+            return Background(self._list, most, name="tracking").wait(self.timeout_s)
+        except TimeoutError as error:
+            raise DeliveryError(self.describe_timeout().detail) from error
+        except Exception as error:
+            reason = describe_error(error)
+            raise DeliveryError(
+                t("tracking.unread", uri=mask_uri(self.tracking_uri), reason=reason)
+            ) from error
+
+    def _list(self, most: int | None) -> "Sequence[Run]":
+        from connectors.tracking_write import list_all_runs
+
+        return list_all_runs(*self._open(), most=most)
+
+    def _write(self, run: TrackedRun) -> tuple[str, bool]:
+        """Return MLflow's id of the run, and whether it was there before."""
         client, experiment_id = self._open()
-        # The source is a column of MLflow's list of runs.
-        tags = {"mlflow.source.name": "bifrost-flow", **run.tags}
-        if parent_id is not None:
-            tags["mlflow.parentRunId"] = parent_id
-        started_ms = int(run.started_at.timestamp() * 1000)
-        labels = {_clean_name(key): value[:MAX_TAG_CHARACTERS] for key, value in tags.items()}
-        run_id = client.create_run(experiment_id, started_ms, run_name=run.name).info.run_id
-        finished_ms = int(run.finished_at.timestamp() * 1000) if run.finished_at else int(time.time() * 1000)
-        _log_values(client, run_id, finished_ms, run.parameters, run.metrics, labels)
-        for file_name, text in run.artifacts.items():
-            client.log_text(run_id, text, file_name)
-        for nested in run.nested:
-            self._write(nested, run_id)
-        client.set_terminated(run_id, _RUN_STATUSES.get(run.status, "FINISHED"), finished_ms)
-        return run_id
+        from connectors.tracking_write import find_run, write_run
+
+        with holding_lock(self.tracking_uri):
+            run_id = run.tags.get("run_id")
+            found = find_run(client, experiment_id, run_id) if run_id else None
+            return (found, True) if found else (write_run(client, experiment_id, run), False)
 
     def _open(self) -> tuple["MlflowClient", str]:
         with self._lock:
@@ -243,7 +199,7 @@ class Tracker:
         from mlflow import MlflowClient
 
         if path := find_sqlite_path(self.tracking_uri):
-            _prepare_store(path, self._artifact_location or str(path.parent / "mlflow-artifacts"))
+            prepare_store(path, self._artifact_location or str(path.parent / "mlflow-artifacts"))
         return (client := MlflowClient(self.tracking_uri)), self._find_experiment(client)
 
     def _find_experiment(self, client: "MlflowClient") -> str:
@@ -288,84 +244,3 @@ def open_tracker(
         disabled=disabled,
         timeout_s=timeout_s,
     )
-
-
-def find_sqlite_path(tracking_uri: str) -> Path | None:
-    """Return the file of a SQLite store, None for any other kind."""
-    if not tracking_uri.startswith("sqlite:///"):
-        return None
-    path = unquote(tracking_uri.removeprefix("sqlite:///").partition("?")[0])
-    return Path(path) if path and path != ":memory:" else None
-
-
-def mask_uri(uri: str) -> str:
-    """Return `uri` without the user and password that it may hold."""
-    return _PASSWORD_IN_URL.sub("", uri)
-
-
-def import_quietly() -> None:
-    """Import MLflow so that neither it nor alembic says anything on the user's terminal or to its makers."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    # MLflow 3.17 maps with a loader that SQLAlchemy 2.1 deprecates; goes when MLflow stops using it.
-    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy", category=DeprecationWarning)
-    import mlflow
-
-    # In case somebody has imported it before, when the environment did not say so yet.
-    for name in (mlflow.__name__, "alembic"):
-        logging.getLogger(name).setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
-
-
-def _prepare_store(path: Path, artifact_root: str) -> None:
-    """Make an empty SQLite store unless there is one, and find out early if it can't be written.
-
-    MLflow's migrations break when two processes run them at once, or when one is killed at it: one process at
-    a time makes the store beside its place and moves it there whole.
-    """
-    # The import takes half of the time, so others should not have to wait for it.
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.with_name(f"{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists():
-                draft = path.with_name(f"{path.name}.new")
-                draft.unlink(missing_ok=True)
-                store = SqlAlchemyStore(f"sqlite:///{draft}", artifact_root)
-                store.engine.dispose()
-                draft.replace(path)
-    # Where MLflow can't open a store it tries for 100 seconds; SQLite says so at once.
-    with closing(sqlite3.connect(path, timeout=20, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-
-
-def _log_values(
-    client: "MlflowClient",
-    run_id: str,
-    time_ms: int,
-    parameters: Mapping[str, object],
-    metrics: Mapping[str, float],
-    tags: Mapping[str, str],
-) -> None:
-    from mlflow.entities import Metric, Param, RunTag
-
-    params = [Param(_clean_name(k), str(v)[:MAX_PARAMETER_CHARACTERS]) for k, v in parameters.items()]
-    values = [Metric(_clean_name(k), float(v), time_ms, 0) for k, v in metrics.items() if math.isfinite(v)]
-    labels = [RunTag(key, value) for key, value in tags.items()]
-    client.log_batch(run_id, values[:MAX_METRICS], params[:MAX_PARAMETERS], labels[:MAX_TAGS])
-
-
-def _clean_name(name: str) -> str:
-    return _FORBIDDEN_IN_NAMES.sub("_", name)[:250]
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the first line of an error's innermost cause: MLflow and SQLAlchemy wrap it in pages."""
-    while isinstance(error, DeliveryError) and error.__cause__ is not None:
-        error = error.__cause__
-    cause = error.__cause__
-    text = str(getattr(error, "message", None) or (cause if cause is not None and not str(error) else error))
-    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
-    return mask_uri(first.strip())[:300]

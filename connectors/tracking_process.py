@@ -9,17 +9,17 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
 from bifrost_flow.errors import BifrostError
 from bifrost_flow.language import current_language, set_language
 from bifrost_flow.prompts import Prompt, PromptReference
-from bifrost_flow.records import Report
+from bifrost_flow.tracked import TrackedRun
 from connectors import tracking
 from connectors.deadline import Background
-from connectors.tracking import TrackedRun, TrackingResult
+from connectors.tracking import TrackingResult
+from connectors.tracking_store import import_quietly
 
 _preloaded: subprocess.Popen[bytes] | None = None
 
@@ -28,16 +28,6 @@ class RunTracker(Protocol):
     """What a run asks of a tracker."""
 
     def start(self) -> None: ...
-
-    def log_run(
-        self,
-        report: Report,
-        *,
-        artifacts: Mapping[str, str],
-        parameters: Mapping[str, object],
-        metrics: Mapping[str, float],
-        tags: Mapping[str, str],
-    ) -> TrackingResult: ...
 
     def log(self, run: TrackedRun) -> TrackingResult: ...
 
@@ -94,13 +84,20 @@ class RemoteTracker:
         """Let the process set up the store, and return at once."""
         self._exchange = Background(self._tell, (current_language(), *self._arguments), name="tracking")
 
-    def log_run(self, report: Report, **what: Any) -> TrackingResult:
-        """Write one run, as `tracking.Tracker.log_run` does."""
-        return self._call("log_run", report, **what)
-
     def log(self, run: TrackedRun) -> TrackingResult:
-        """Write one run, as `tracking.Tracker.log` does."""
-        return self._call("log", run)
+        """Write one run, as `tracking.Tracker.log` does; the process ends with it."""
+        timeout_s = self._tracker.timeout_s
+        try:
+            if self._exchange:
+                self._exchange.wait(timeout_s)
+            # The process keeps to the time-out itself; some seconds more are for its start.
+            return Background(self._ask, ("log", run), name="tracking").wait(timeout_s + 5)
+        except TimeoutError:
+            return self._tracker.describe_timeout()
+        except (OSError, EOFError, pickle.PickleError):
+            return self._tracker.log(run)
+        finally:
+            stop(self._process)
 
     def find_prompt(self, reference: PromptReference) -> Prompt | None:
         """Return what is in the registry, as `tracking.Tracker.find_prompt` does.
@@ -112,9 +109,11 @@ class RemoteTracker:
         try:
             if self._exchange:
                 self._exchange.wait(timeout_s)
-            answer = Background(self._ask, ("find_prompt", reference, {}), name="tracking").wait(timeout_s)
+            answer = Background(self._ask, ("find_prompt", reference), name="tracking").wait(timeout_s)
+        except TimeoutError:
+            raise  # it is an OSError too, and no sign of a lost process
         except (OSError, EOFError, pickle.PickleError):
-            return self._tracker.find_prompt(reference)
+            return Background(self._tracker.find_prompt, reference, name="tracking").wait(timeout_s)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -122,21 +121,6 @@ class RemoteTracker:
     def may_hold_prompts(self) -> bool:
         """Tell what `tracking.Tracker.may_hold_prompts` does."""
         return self._tracker.may_hold_prompts()
-
-    def _call(self, method: str, run: object, **what: Any) -> TrackingResult:
-        timeout_s = self._tracker.timeout_s
-        try:
-            if self._exchange:
-                self._exchange.wait(timeout_s)
-            # The process keeps to the time-out itself; some seconds more are for its start.
-            result = Background(self._ask, (method, run, what), name="tracking").wait(timeout_s + 5)
-        except TimeoutError:
-            return self._tracker.describe_timeout()
-        except (OSError, EOFError, pickle.PickleError):
-            return getattr(self._tracker, method)(run, **what)
-        finally:
-            stop(self._process)
-        return result
 
     def _tell(self, message: object) -> None:
         assert self._process.stdin is not None
@@ -166,16 +150,16 @@ def serve() -> None:
     """Be the process: import, set up, answer, and end when nobody is there any more."""
     answers = sys.stdout.buffer
     sys.stdout = sys.stderr  # what a library prints must not get into the answers
-    tracking.import_quietly()
+    import_quietly()
     try:
         language, warehouse, options = pickle.load(sys.stdin.buffer)
         set_language(language)
         tracker = tracking.open_tracker(warehouse, **options)
         tracker.start()
         while True:
-            method, run, what = pickle.load(sys.stdin.buffer)
+            method, argument = pickle.load(sys.stdin.buffer)
             try:
-                answer = getattr(tracker, method)(run, **what)
+                answer = getattr(tracker, method)(argument)
             except BifrostError as error:
                 answer = type(error)(str(error))
             pickle.dump(answer, answers)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,16 @@ from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
 from connectors.baselines import list_known_good
 from connectors.metrics import metrics
-from flows.job import Asked, Job, describe_failed_run, list_chunks, list_unshown, name_source
+from flows.job import (
+    Asked,
+    Job,
+    describe_delivery,
+    describe_failed_run,
+    list_chunks,
+    list_unshown,
+    name_source,
+)
+from flows.opening import open_warehouse
 from tasks.analyse import look_up
 from tasks.export import export
 from tasks.extract import extract
@@ -27,6 +37,7 @@ from tasks.ingest import ingest
 from tasks.normalise import normalise
 from tasks.notify import alert, notify
 from tasks.persist import persist
+from tasks.publish import NOT_WANTED, is_wanted, publish, publish_failure
 from tasks.track import track
 
 
@@ -37,7 +48,7 @@ def name_run() -> str:
 
 
 def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell that an audit failed as a whole; Prefect calls this, and the state says why."""
+    """Tell Slack, webhook and Prometheus that an audit failed as a whole; Prefect calls this."""
     if "SettingsError" in (state.message or ""):
         return  # a slip of whoever called, who is told at once
     named = {name: flow_run.parameters.get(name) for name in ("warehouse", "project", "lang")}
@@ -50,6 +61,8 @@ def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
         str(flow_run.id), settings.project, source, flow_run.start_time or datetime.now(UTC)
     )
     alert(failed, settings, state.message or state.name or "")
+    if is_wanted(settings.metrics):
+        publish_failure(open_warehouse(settings, create=False), settings.project, settings.metrics)
 
 
 def end_flow(summary: Summary, result: dict[str, Any]) -> State[dict[str, Any]]:
@@ -201,10 +214,13 @@ async def run_stages(
         known_good=list_known_good(evidence),
         unshown=list_unshown(evidence),
     )
+    measured = {name: value for name, value, _unit in job.measure(report)}
     report = await job.add_similar(report)
     exported, tracked, notified = await asyncio.gather(
         export(report, formats=formats, out=settings.output.out),
-        track(report, job.tracker, **job.describe_for_tracking(report, chosen)),
+        track(report, job.tracker, metrics=measured, prompt=prompt),
         notify(report, settings),
     )
-    return job.end(report, chosen, exported=exported, tracked=tracked, notified=notified)
+    done = job.end(report, chosen, exported=exported, tracked=tracked, notified=notified)
+    published = await publish(job.warehouse, settings.metrics) if is_wanted(settings.metrics) else NOT_WANTED
+    return replace(done, metrics=describe_delivery(published))

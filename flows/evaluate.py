@@ -1,8 +1,6 @@
 """Score the extractor, and a model's answers where one is asked, on logs that people have labelled."""
 
-import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,17 +11,15 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed, State
 
 from bifrost_flow.errors import SettingsError
-from bifrost_flow.evaluation import BudgetResult, Evaluation, list_metrics
-from bifrost_flow.evaluation_events import EventScores, list_event_metrics
+from bifrost_flow.evaluation import BudgetResult, Evaluation
 from bifrost_flow.language import t
-from bifrost_flow.progress import stop_requested
-from bifrost_flow.prompts import DEFAULT_PROMPT
-from bifrost_flow.records import Finding, Group, Problem
+from bifrost_flow.prompts import DEFAULT_PROMPT, Prompt
+from bifrost_flow.records import Finding, Group
 from bifrost_flow.settings import load_settings
-from bifrost_flow.summary import describe_problem
-from connectors.models.protocol import ModelDescription
+from bifrost_flow.tracked import describe_dataset
+from connectors.models.protocol import Provider
 from connectors.models.questions import build_finding
-from connectors.tracking import TrackedRun
+from flows.evaluated import Point, describe_evaluation, describe_for_tracking
 from flows.job import Asked, Job, describe_delivery, list_unread
 from tasks.analyse import look_up
 from tasks.evaluate import Asking, name_question, pick_questions, read_labels, score, track_evaluation
@@ -52,6 +48,8 @@ async def evaluate(
     provider: str | None = None,
     model: str | None = None,
     prompt: str = DEFAULT_PROMPT,
+    models: list[str] | None = None,
+    prompts: list[str] | None = None,
     lang: str | None = None,
     concurrency: int | None = None,
     use_cache: bool = True,
@@ -67,44 +65,69 @@ async def evaluate(
         provider: who is asked about each failing log; nobody unless this or `model` is given.
         model: the provider's model.
         prompt: what is asked: error_analysis, performance, security or deployment.
+        models: several models of the provider, each asked everything; in place of `model`.
+        prompts: several prompts, each asked of every model; in place of `prompt`.
         lang: language of the answers: en or ko. What answers must mention is in the labels' own language.
         concurrency: model calls at a time.
         use_cache: take answers that were paid for earlier.
     """
-    asking = bool(provider or model)
+    names: list[str | None] = [*dict.fromkeys(models or ())] or [model]
+    asking = bool(provider or names[0])
     overrides = {
         "warehouse": warehouse,
         "project": project,
         "provider": provider if asking else "rules",  # nobody is looked for when nobody is asked
-        "model": model,
+        "model": names[0],
         "lang": lang,
         "fanout.concurrency": concurrency,
     }
     settings = load_settings(overrides)
     sizes = check_budgets(budgets or [settings.evidence.budget_tokens])
     labelled = read_labels(folder)
-    job = Job(settings, [folder], prompt=prompt, dry_run=False)
+    questions = [*dict.fromkeys(prompts or [prompt])]
+    job = Job(settings, [folder], prompt=questions[0], dry_run=False)
 
     inputs = ingest([log.path for log in labelled.logs], max_bytes=None)
     plan = filter_lines(normalise(inputs.sources))
     evidence = {size: extract(plan, budget_tokens=size) for size in sizes}
 
-    asked, chosen, findings = Asked((), (), ()), None, None
+    points = [Point()]
     if asking:
         groups = pick_questions(labelled.logs, evidence)
-        asked, chosen = await ask(job, groups, use_cache=use_cache)
-        findings = build_findings(asked)
+        points = [
+            point
+            for name in names
+            for point in await ask_model(job, groups, name, questions, use_cache=use_cache)
+        ]
+        job.warehouse.write_calls(job.run_id, [call for point in points for call in point.asked.calls])
     job.journal.fold(job.warehouse)
 
     results = tuple(
-        score(labelled.logs, found, findings, budget_tokens=size) for size, found in evidence.items()
+        label_result(score(labelled.logs, found, point.findings, budget_tokens=size), point)
+        for point in points
+        for size, found in evidence.items()
     )
     scored = score_events(folder, budget_tokens=settings.evidence.budget_tokens) if events else None
     first = next(iter(evidence.values()))
-    problems = (*labelled.problems, *inputs.problems, *list_unread(first), *asked.problems)
-    done = describe_evaluation(job, folder, results, scored, asked, chosen, problems)
-    tracked = await track_evaluation(describe_for_tracking(job, done), job.tracker)
+    answered = [problem for point in points for problem in point.asked.problems]
+    problems = (*labelled.problems, *inputs.problems, *list_unread(first), *answered)
+    done = describe_evaluation(job, folder, results, scored, points, problems)
+    dataset = describe_dataset(job.source, [each.file for each in first], context="evaluation")
+    tracked = await track_evaluation(describe_for_tracking(job, done, points, dataset), job.tracker)
     return end_flow(replace(done, mlflow=describe_delivery(tracked)))
+
+
+def label_result(result: BudgetResult, point: Point) -> BudgetResult:
+    """Return `result` with who was asked what."""
+    if point.model is None or point.prompt is None:
+        return result
+    return replace(
+        result,
+        provider=point.model.provider,
+        model=point.model.model,
+        prompt=point.prompt.name,
+        prompt_version=point.prompt.version,
+    )
 
 
 def check_budgets(budgets: Sequence[int]) -> list[int]:
@@ -118,27 +141,40 @@ def check_budgets(budgets: Sequence[int]) -> list[int]:
     return sorted(set(budgets))
 
 
-async def ask(job: Job, groups: Sequence[Group], *, use_cache: bool) -> tuple[Asked, ModelDescription]:
+async def ask_model(
+    job: Job, groups: Sequence[Group], model: str | None, prompts: Sequence[str], *, use_cache: bool
+) -> list[Point]:
+    """Ask one model about `groups` by each of `prompts`."""
+    provider = await job.choose_provider(model)
+    points = []
+    for name in prompts:
+        prompt = await job.choose_prompt(name)
+        asked = await ask(job, groups, provider, prompt, use_cache=use_cache)
+        points.append(Point(provider.describe(), prompt, asked, build_findings(asked)))
+    return points
+
+
+async def ask(
+    job: Job, groups: Sequence[Group], provider: Provider, prompt: Prompt, *, use_cache: bool
+) -> Asked:
     """Ask about `groups` as an audit does: from the cache, else the model, each answer kept at once."""
-    provider = await job.choose_provider()
     cached = look_up(
         groups,
         provider,
-        await job.choose_prompt(),
+        prompt,
         language=job.settings.lang,
         warehouse=job.cache if use_cache else None,
     )
     # The same text in two logs is one question to a model, and an answer to each log.
     distinct = {question.cache_key: question for question in cached.misses}
     asked = await job.ask(replace(cached, misses=tuple(distinct.values())), provider)
-    job.warehouse.write_calls(job.run_id, asked.calls)
     by_key = {answer.question.cache_key: answer for answer in asked.answers}
     repeated = [
         replace(by_key[question.cache_key], question=question, cached=True)
         for question in cached.misses
         if question.cache_key in by_key and question is not distinct[question.cache_key]
     ]
-    return replace(asked, answers=(*asked.answers, *repeated)), provider.describe()
+    return replace(asked, answers=(*asked.answers, *repeated))
 
 
 def build_findings(asked: Asked) -> dict[Asking, Finding]:
@@ -148,81 +184,6 @@ def build_findings(asked: Asked) -> dict[Asking, Finding]:
         name_question(each.question.group.exemplar): build_finding(each, first_seen=now, last_seen=now)
         for each in asked.answers
     }
-
-
-def describe_evaluation(
-    job: Job,
-    folder: str,
-    results: tuple[BudgetResult, ...],
-    events: EventScores | None,
-    asked: Asked,
-    chosen: ModelDescription | None,
-    problems: Sequence[Problem],
-) -> Evaluation:
-    """Return the result of the whole; a model was asked where one is `chosen`."""
-    return Evaluation(
-        run_id=job.run_id,
-        status="interrupted" if stop_requested() else "partial" if problems else "completed",
-        folder=folder,
-        logs=max(len(result.logs) for result in results),
-        budgets=results,
-        events=events,
-        provider=chosen.provider if chosen else None,
-        model=chosen.model if chosen else None,
-        prompt=job.prompt.name if chosen else None,
-        prompt_version=job.prompt.version if chosen else None,
-        language=job.settings.lang,
-        llm_calls=len(asked.calls),
-        cache_hits=sum(answer.cached for answer in asked.answers),
-        tokens_in=sum(call.tokens_in for call in asked.calls),
-        tokens_out=sum(call.tokens_out for call in asked.calls),
-        cost_usd=sum(call.cost_usd for call in asked.calls),
-        duration_s=round(time.time() - job.started_at.timestamp(), 3),
-        problems=tuple(describe_problem(problem) for problem in problems),
-    )
-
-
-def describe_for_tracking(job: Job, done: Evaluation) -> TrackedRun:
-    """Return what MLflow keeps: one run; with several budgets a run for each is nested in it."""
-    parameters = describe_parameters(job, done)
-    runs = [
-        TrackedRun(
-            name=f"{job.source} {result.budget_tokens:,}",
-            started_at=job.started_at,
-            finished_at=datetime.now(UTC),
-            status=done.status,
-            parameters={**parameters, "budget_tokens": result.budget_tokens},
-            metrics=list_metrics(result),
-            tags={"kind": "evaluation", "run_id": done.run_id, "project": job.settings.project},
-        )
-        for result in done.budgets
-    ]
-    artifacts = {"evaluation.json": json.dumps(done.to_dict(), ensure_ascii=False, indent=1)}
-    if done.prompt:
-        artifacts["prompt.txt"] = f"{job.prompt.system}\n\n{job.prompt.user}\n"
-    totals = {
-        name: float(getattr(done, name)) for name in ("llm_calls", "cache_hits", "tokens_in", "tokens_out")
-    }
-    totals |= {"duration": done.duration_s, "cost": done.cost_usd}
-    totals |= list_event_metrics(done.events) if done.events else {}
-    whole = replace(
-        runs[0], name=f"evaluate {job.source} {job.started_at:%Y-%m-%d %H:%M:%S}", artifacts=artifacts
-    )
-    if len(runs) == 1:
-        return replace(whole, metrics={**whole.metrics, **totals})
-    sizes = ", ".join(str(result.budget_tokens) for result in done.budgets)
-    return replace(
-        whole, metrics=totals, parameters={**parameters, "budget_tokens": sizes}, nested=tuple(runs)
-    )
-
-
-def describe_parameters(job: Job, done: Evaluation) -> Mapping[str, object]:
-    """Return what shapes the scores, apart from the budget."""
-    model = (
-        {"provider": done.provider, "model": done.model, "language": done.language} if done.provider else {}
-    )
-    versions = {f"version_{name}": value for name, value in job.describe_versions().items()}
-    return {"folder": done.folder, "logs": done.logs, **model, **versions}
 
 
 def end_flow(done: Evaluation) -> State[dict[str, Any]]:

@@ -33,7 +33,6 @@ from bifrost_flow.records import (
     Run,
     new_run_id,
 )
-from bifrost_flow.render import render_report
 from bifrost_flow.reportlink import link_report
 from bifrost_flow.settings import (
     Settings,
@@ -41,13 +40,15 @@ from bifrost_flow.settings import (
 )
 from bifrost_flow.status import PastFinding, assign_statuses, name_rules
 from bifrost_flow.summary import Summary, summarise
+from bifrost_flow.tracked import MODEL_KEYS
 from connectors.baselines import look_up_baselines, read_baseline
 from connectors.deadline import Background
 from connectors.journal import Journal, fold_orphans
-from connectors.metrics import metrics
+from connectors.metrics import metrics, name_stage
+from connectors.metrics_publish import PublishResult
 from connectors.models.fanout import Circuit, RetryPolicy
 from connectors.models.limits import Budget, Caps, Rates
-from connectors.models.protocol import Provider
+from connectors.models.protocol import ModelDescription, Provider
 from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
 from connectors.prompts import choose_prompt, read_snapshot
 from connectors.similar import find_similar
@@ -104,6 +105,7 @@ class Job:
         self.source = name_source(paths)
         self._reference = parse_reference(prompt)
         self._chosen_prompt: Prompt | None = None
+        self._model: ModelDescription | None = None
         if not settings.log.remove_timestamps:
             raise SettingsError(t("run.keep_timestamps"))
         self.run_id = new_run_id()
@@ -112,6 +114,7 @@ class Job:
         self._dry_run = dry_run
         self._kind = kind
         self._budget_exhausted = False
+        self._calls: list[Call] = []
         self._use_baselines = True
         self._baseline: Baseline | None = None
         self._compared = 0
@@ -147,22 +150,26 @@ class Job:
             raise SettingsError(f"{self._reference}: no prompt has been chosen.")
         return self._chosen_prompt
 
-    async def choose_prompt(self) -> Prompt:
+    async def choose_prompt(self, name: str | None = None) -> Prompt:
         """Find the prompt in MLflow's registry, else take the packaged one, and say why if that failed.
 
+        `name` is another than the job's own.
         Where runs are tracked, the process that imports MLflow anyway is asked. Elsewhere nobody waits for
         that import: the production versions are those that were last seen, unless a version is named.
         """
-        self._chosen_prompt, note = await asyncio.to_thread(
-            choose_prompt, self._reference, self._ask_registry
-        )
+        reference = self._reference if name is None else parse_reference(name)
+        self._chosen_prompt, note = await asyncio.to_thread(choose_prompt, reference, self._ask_registry)
         if note:
             progress().tell(note)
         return self._chosen_prompt
 
     def _ask_registry(self, reference: PromptReference) -> Prompt | None:
         if self._tracker is not None:
-            return self._tracker.find_prompt(reference) if self._may_hold_prompts else None
+            if not self._may_hold_prompts:
+                return None
+            return Background(self._tracker.find_prompt, reference, name="prompt").wait(
+                self.settings.mlflow.timeout + 1
+            )
         tracker = self._open_tracker(open_plain_tracker)
         if not tracker.may_hold_prompts():
             return None
@@ -246,21 +253,24 @@ class Job:
         """Where answers may be cached; a dry run before the first run has none."""
         return self._warehouse
 
-    async def choose_provider(self, *, silently: bool = False) -> Provider:
-        """Return who will answer, and say so.
+    async def choose_provider(self, model: str | None = None, *, silently: bool = False) -> Provider:
+        """Return who will answer, and say so; `model` is another than the settings'.
 
         Raises:
             SettingsError: the run may cost so much only, and nobody knows what this model costs.
         """
-        provider, note = await asyncio.wrap_future(self._choosing)
+        choosing = self._choosing
+        if model is not None and model != self.settings.model:
+            choosing = start_choosing(self.settings.model_copy(update={"model": model}))
+        provider, note = await asyncio.wrap_future(choosing)
         if not silently:
             progress().tell(note)
-        model = provider.describe()
-        if model.provider in PAID_PROVIDERS and model.model not in self.settings.prices:
+        self._model = chosen = provider.describe()
+        if chosen.provider in PAID_PROVIDERS and chosen.model not in self.settings.prices:
             if self.settings.fanout.max_cost_usd is not None:
-                raise SettingsError(t("run.no_price", model=model.model))
+                raise SettingsError(t("run.no_price", model=chosen.model))
             if not silently:
-                progress().tell(t("run.counted_as_free", model=model.model))
+                progress().tell(t("run.counted_as_free", model=chosen.model))
         return provider
 
     async def ask(self, cached: CachePlan, provider: Provider, *, listener: Listener | None = None) -> Asked:
@@ -287,6 +297,7 @@ class Job:
         left_out = [question for batch in done for question in batch.left_out]
         note = t("run.left_out", limit=limits.budget.exhausted, calls=len(calls))
         self._budget_exhausted = bool(left_out)
+        self._calls += calls
         problems = (
             *(problem for batch in done for problem in batch.problems),
             *(Problem("analyse", question.fingerprint, note) for question in left_out),
@@ -305,7 +316,8 @@ class Job:
         def price(tokens_in: int, tokens_out: int) -> float:
             return cost_of(self.settings.prices, model, tokens_in=tokens_in, tokens_out=tokens_out)
 
-        caps = Caps(fanout.max_calls, fanout.max_tokens, fanout.max_cost_usd)
+        # What several models or prompts are asked counts as one run.
+        caps = Caps(fanout.max_calls, fanout.max_tokens, fanout.max_cost_usd).after(self._calls)
         return Limits(
             concurrency=fanout.concurrency,
             semaphore=asyncio.Semaphore(fanout.concurrency),
@@ -360,7 +372,7 @@ class Job:
             finished_at=now,
             status="dry_run" if self._dry_run else status,
             settings=json.dumps(masked_settings(self.settings), ensure_ascii=False),
-            versions=json.dumps(self.describe_versions()),
+            versions=json.dumps({**self.describe_versions(), **self._describe_model()}),
             files=len(files),
             bytes=sum(file.bytes for file in files),
             lines=sum(file.lines for file in files),
@@ -414,11 +426,19 @@ class Job:
             "baseline": baseline.VERSION,
         }
 
+    def _describe_model(self) -> dict[str, str]:
+        """Return who answers, by `tracked.MODEL_KEYS`."""
+        if self._model is None:
+            return {}
+        values = (self._model.provider, self._model.model, self._model.parameters)
+        return dict(zip(MODEL_KEYS, values, strict=True))
+
     def measure(self, report: Report) -> list[tuple[str, float, str]]:
         """Return the run's numbers as name, value and unit."""
         run = report.run
         duration_s = (run.finished_at or run.started_at).timestamp() - run.started_at.timestamp()
         counts = Counter(finding.status for finding in report.findings)
+        stages = Counter(name_stage(problem.stage) for problem in report.problems)
         return [
             ("duration", duration_s, "s"),
             ("files", run.files, "1"),
@@ -434,30 +454,9 @@ class Job:
             ("tokens_saved", run.tokens_saved, "token"),
             ("cost", run.cost_usd, "USD"),
             ("errors", run.errors, "1"),
+            *((f"errors_{stage}", stages[stage], "1") for stage in ("read", "analyse")),
             *((f"findings_{status}", counts[status], "1") for status in FINDING_STATUSES),
         ]
-
-    def describe_for_tracking(self, report: Report, provider: Provider) -> dict[str, Mapping[str, Any]]:
-        """Return what MLflow keeps of the run: parameters, metrics and artifacts."""
-        model = provider.describe()
-        return {
-            "parameters": {
-                "source": self.source,
-                "provider": model.provider,
-                "model": model.model,
-                "model_parameters": model.parameters,
-                "budget_tokens": self.settings.evidence.budget_tokens,
-                "concurrency": self.settings.fanout.concurrency,
-                "language": self.settings.lang,
-                **{f"version_{name}": value for name, value in self.describe_versions().items()},
-            },
-            "metrics": {name: value for name, value, _unit in self.measure(report)},
-            "artifacts": {
-                "report.md": render_report(report, "markdown"),
-                "findings.json": render_report(report, "json"),
-                "prompt.txt": f"{self.prompt.system}\n\n{self.prompt.user}\n",
-            },
-        }
 
     def end(
         self,
@@ -489,6 +488,7 @@ class Job:
             mlflow=describe_delivery(tracked),
             slack=describe_delivery(notified.slack if notified else None),
             webhook=describe_delivery(notified.webhook if notified else None),
+            metrics=describe_delivery(None),
         )
 
     def plan_cost(self, cached: CachePlan, provider: Provider) -> tuple[int, int, float]:
@@ -559,7 +559,7 @@ def list_chunks(evidence: Sequence[FileEvidence]) -> list[Chunk]:
     return [chunk for each in evidence for chunk in each.chunks]
 
 
-def describe_delivery(result: TrackingResult | SlackResult | WebhookResult | None) -> str:
+def describe_delivery(result: TrackingResult | SlackResult | WebhookResult | PublishResult | None) -> str:
     """Return what became of a delivery as `status: detail`."""
     if result is None:
         return t("run.delivery.not_done")

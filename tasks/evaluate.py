@@ -14,8 +14,9 @@ from bifrost_flow.evaluation import (
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.records import Chunk, FileEvidence, Finding, Group
+from bifrost_flow.tracked import TrackedRun
 from connectors.labels import LabelledFolder, read_labelled_folder
-from connectors.tracking import TrackedRun, TrackingResult
+from connectors.tracking import TrackingResult
 from connectors.tracking_process import RunTracker
 from tasks.stage import stage
 

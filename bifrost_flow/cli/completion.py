@@ -84,4 +84,5 @@ _BY_NAME: dict[str, Completer] = {
     "fail_on": complete_from(("new", "any", *SEVERITIES)),
     "formats": complete_formats,
     "prompt": complete_prompts,
+    "prompts": complete_prompts,
 }

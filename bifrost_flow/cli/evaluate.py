@@ -32,8 +32,8 @@ def evaluate(
     budget: Annotated[list[str] | None, typer.Option("--budget", "-b", help=t("evaluate.budget"))] = None,
     events: Annotated[bool, typer.Option("--events", help=t("evaluate.events"))] = False,
     provider: Annotated[str | None, typer.Option(help=t("evaluate.provider"))] = None,
-    model: Annotated[str | None, typer.Option(help=t("run.model"))] = None,
-    prompt: Annotated[str, typer.Option(help=t("run.prompt"))] = "error_analysis",
+    models: Annotated[list[str] | None, typer.Option("--model", help=t("evaluate.model"))] = None,
+    prompts: Annotated[list[str] | None, typer.Option("--prompt", help=t("evaluate.prompt"))] = None,
     misses: Annotated[bool, typer.Option("--misses", help=t("evaluate.misses"))] = False,
     output: Annotated[Output, typer.Option("--format", "-f", help=t("tables.detail"))] = Output.table,
     warehouse: Annotated[str | None, typer.Option("--warehouse", "-w", help=t("evaluate.warehouse"))] = None,
@@ -52,8 +52,8 @@ def evaluate(
             "warehouse": warehouse,
             "project": project,
             "provider": provider,
-            "model": model,
-            "prompt": prompt,
+            "models": models or None,
+            "prompts": prompts or None,
             "lang": lang,
             "concurrency": concurrency,
             "use_cache": not no_cache,
@@ -91,11 +91,12 @@ def _run_evaluation(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any
     from connectors.labels import check_labelled_folder
     from connectors.tracking_process import preload
 
-    named = {"warehouse", "project", "provider", "model", "lang"}
+    named = {"warehouse", "project", "provider", "lang"}
     settings = load_settings({name: parameters[name] for name in named})
     apply_output_settings(settings)
     check_labelled_folder(parameters["folder"])
-    check_prompt(parameters["prompt"], settings)
+    for name in parameters["prompts"] or ():
+        check_prompt(name, settings)
     listener, shown = show_progress(quiet=quiet)
     with PrefectSession() as session:
         if settings.mlflow.enabled:
@@ -111,17 +112,18 @@ def _run_evaluation(parameters: dict[str, Any], *, quiet: bool) -> dict[str, Any
 def _show(done: dict[str, Any], *, misses: bool) -> None:
     from bifrost_flow.cli.grid import print_table
 
-    rows = _pair_sources(done)
-    _print_scores(print_table, rows)
+    # What the extractor keeps is the same whoever is asked about it.
+    budgets = list({result["budget_tokens"]: result for result in done["budgets"]}.values())
+    _print_scores(print_table, _pair_sources(budgets))
     if done["provider"]:
         print()
         print(t("evaluate.asked", **{name: put_on_one_line(str(value)) for name, value in done.items()}))
-        _print_answers(print_table, rows)
+        _print_answers(print_table, done["budgets"])
     if done["events"]:
         print()
         _print_events(print_table, done["events"])
     if misses:
-        for result in done["budgets"]:
+        for result in budgets:
             _print_misses(result)
         if done["events"]:
             _print_wrong_events(done["events"])
@@ -133,18 +135,20 @@ def _show(done: dict[str, Any], *, misses: bool) -> None:
             print(f"  {put_on_one_line(problem)}", file=sys.stderr)
 
 
-def _pair_sources(done: dict[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
-    """Return source, budget and scores, the budgets of a source one below the other: its curve."""
-    sources = list(dict.fromkeys(name for result in done["budgets"] for name in result["sources"]))
+def _pair_sources(results: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Return source, result and scores, the budgets of a source one below the other: its curve."""
+    sources = list(dict.fromkeys(name for result in results for name in result["sources"]))
     return [
-        (name, result["budget_tokens"], result["sources"][name])
+        (name, result, result["sources"][name])
         for name in sources
-        for result in done["budgets"]
+        for result in results
         if name in result["sources"]
     ]
 
 
-def _print_scores(print_table: Callable[..., None], rows: list[tuple[str, int, dict[str, Any]]]) -> None:
+def _print_scores(
+    print_table: Callable[..., None], rows: list[tuple[str, dict[str, Any], dict[str, Any]]]
+) -> None:
     names = ("source", "budget", "logs", "full_hit", "recall", "first", "reciprocal_rank")
     names = (*names, "tokens_mean", "tokens_max", "failed", "passed")
     print_table(
@@ -152,32 +156,35 @@ def _print_scores(print_table: Callable[..., None], rows: list[tuple[str, int, d
         [
             [
                 put_on_one_line(source),
-                f"{budget:,}",
+                f"{result['budget_tokens']:,}",
                 f"{score['logs']:,}",
                 *(_show_share(score[name]) for name in ("full_hit", "recall", "first", "reciprocal_rank")),
                 *(_show_count(score[name]) for name in ("tokens_mean", "tokens_max")),
                 *(_show_right(score, name) for name in ("failed", "passed")),
             ]
-            for source, budget, score in rows
+            for source, result, score in rows
         ],
         dispensable=(6, 8, 10),
     )
 
 
-def _print_answers(print_table: Callable[..., None], rows: list[tuple[str, int, dict[str, Any]]]) -> None:
+def _print_answers(print_table: Callable[..., None], results: list[dict[str, Any]]) -> None:
+    # Who answered is told in each line only where there are several.
+    points = [name for name in ("model", "prompt") if len({result[name] for result in results}) > 1]
     shares = ("valid", "cited", "grounded", "on_label", "category_right", "mentioned")
     counts = ("claimed", "confident_errors")
     print_table(
-        [t(f"evaluate.column.{name}") for name in ("source", "budget", "asked", *shares, *counts)],
+        [t(f"evaluate.column.{name}") for name in ("source", "budget", *points, "asked", *shares, *counts)],
         [
             [
                 put_on_one_line(source),
-                f"{budget:,}",
+                f"{result['budget_tokens']:,}",
+                *(put_on_one_line(result[name]) for name in points),
                 f"{answers['asked']:,}",
                 *(_show_share(answers[name]) for name in shares),
                 *(_show_count(answers[name]) for name in counts),
             ]
-            for source, budget, score in rows
+            for source, result, score in _pair_sources(results)
             if (answers := score["answers"])
         ],
     )

@@ -287,6 +287,8 @@ def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bo
         console.print(t("run.slack", detail=put_on_one_line(summary["slack"])))
         if not summary["webhook"].startswith(t("run.delivery.not_configured")):
             console.print(t("run.webhook", detail=put_on_one_line(summary["webhook"])))
+        if summary["metrics"] != t("run.delivery.not_configured"):
+            console.print(t("run.metrics", detail=put_on_one_line(summary["metrics"])))
         console.print()
         console.print(t("run.next"))
         for command in _suggest_commands(summary, report):

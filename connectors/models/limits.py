@@ -7,10 +7,11 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bifrost_flow.excerpt import estimate_tokens
+from bifrost_flow.records import Call
 from connectors.models.protocol import ModelRequest
 from connectors.models.window import TEMPLATE_TOKENS
 
@@ -29,6 +30,16 @@ class Caps:
     max_calls: int | None = None
     max_tokens: int | None = None  # in and out, by the provider's count
     max_cost_usd: float | None = None
+
+    def after(self, calls: Sequence[Call]) -> "Caps":
+        """Return what is left once `calls` were made."""
+        tokens = sum(call.tokens_in + call.tokens_out for call in calls)
+        cost_usd = sum(call.cost_usd for call in calls)
+        return Caps(
+            None if self.max_calls is None else max(0, self.max_calls - len(calls)),
+            None if self.max_tokens is None else max(0, self.max_tokens - tokens),
+            None if self.max_cost_usd is None else max(0.0, self.max_cost_usd - cost_usd),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,3 +67,16 @@ SELECT run_id, source, started_at
 FROM runs
 ORDER BY started_at DESC, run_id DESC
 LIMIT 30
+
+-- name: read_metrics
+-- Grain: a number of one of the runs $run_ids. No order.
+SELECT run_id, name, value
+FROM metrics
+WHERE list_contains($run_ids, run_id) AND value IS NOT NULL
+
+-- name: list_run_ids
+-- Grain: a complete run that is no dry run, of $project or (NULL) of any. Order: oldest first.
+SELECT run_id
+FROM runs
+WHERE status <> 'dry_run' AND ($project IS NULL OR project = $project)
+ORDER BY started_at, run_id

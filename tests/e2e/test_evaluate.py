@@ -170,6 +170,46 @@ def test_answers_are_scored_and_paid_for_once(console: Console, labelled: Path) 
     assert "sure and wrong" in shown.out
 
 
+def test_models_and_prompts_are_compared(console: Console, labelled: Path) -> None:
+    """Each of two models is asked by each of two prompts; table and MLflow have a point for each pair."""
+    with ModelServer(models=("small:1b", "large:7b"), answer=lambda _: json.dumps(ANSWER)) as server:
+        words = (
+            "--model",
+            "small:1b",
+            "--model",
+            "large:7b",
+            "--prompt",
+            "error_analysis",
+            "--prompt",
+            "security",
+        )
+        done = console.call(
+            "evaluate", labelled, "--provider", "ollama", *words, "-q", BIFROST_OLLAMA_URL=server.url
+        )
+    assert (done.code, done.err) == (0, "")
+    pairs = {
+        (model, prompt) for model in ("small:1b", "large:7b") for prompt in ("error_analysis", "security")
+    }
+    lines = [line.split() for line in done.out.splitlines() if line.startswith("ALL")]
+    assert [line[1] for line in lines].count("2,000") == 1 + len(pairs)
+    assert {(line[2], line[3]) for line in lines[1:]} == pairs
+    # Two questions, since two of the three failing logs are the same.
+    assert "8 calls" in done.out
+    runs = read_tracked(console)
+    (whole,) = [run for run in runs if run["parent"] is None]
+    nested = [run for run in runs if run["parent"] == whole["id"]]
+    assert {(run["params"]["model"], run["params"]["version_prompt"].split()[0]) for run in nested} == pairs
+    assert len(nested) == len(pairs)
+    assert all(run["metrics"]["ALL.answers.asked"] == 3 for run in nested)
+    assert whole["params"]["model"] == "small:1b, large:7b"
+    assert whole["metrics"]["llm_calls"] == 8
+    with sqlite3.connect(console.folder / "bifrost-warehouse" / "mlflow.db") as store:
+        inputs = store.execute("SELECT count(*) FROM inputs").fetchone()
+        datasets = store.execute("SELECT count(*) FROM datasets").fetchone()
+    store.close()
+    assert (inputs, datasets) == ((1 + len(pairs),), (1,))
+
+
 def test_an_answer_that_fails_is_exit_code_3(console: Console, labelled: Path) -> None:
     """What the model would not answer counts as invalid; the rest is scored and the code says partial."""
     with ModelServer() as server:

@@ -35,7 +35,7 @@ FAILED = tuple(
     )
 )
 ASK = ("--provider", "ollama", "--model", "scripted", "--concurrency", "1")
-FAST = {
+FAST: dict[str, Any] = {
     "BIFROST_OLLAMA_TIMEOUT": "1",
     "BIFROST_OLLAMA_MAX_RETRIES": "1",
     "BIFROST_MLFLOW_ENABLED": "false",
@@ -116,7 +116,7 @@ def test_model(console: Console, met: Met) -> None:
     """Whatever one call meets, the others are answered and kept, and the next run asks for that one alone."""
     words = ("run", *FAILED, *ASK, "--json", "--quiet")
     with ModelServer() as server:
-        environment = {**FAST, "BIFROST_OLLAMA_URL": server.url}
+        environment: dict[str, Any] = {**FAST, "BIFROST_OLLAMA_URL": server.url}
         server.script(Fault(), *met.faults)
         done = console.call(*words, **environment)
         problem = pick_problem(done)
@@ -196,7 +196,7 @@ def serve_https(folder: Path, seen: list[str]) -> Iterator[str]:
 
         do_GET = do_POST  # noqa: N815 - the base class looks for this name
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -232,7 +232,7 @@ def serve(*answers: tuple[int, dict[str, str], float]) -> Iterator[tuple[str, li
 
         do_GET = do_POST  # noqa: N815 - the base class looks for this name
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -280,7 +280,7 @@ def hold_lock(warehouse: Path) -> Any:
 def test_mlflow_down_slow_or_locked(console: Console) -> None:
     """Tracking that fails or hangs costs its time limit at most, and never a finding or the exit code."""
     words = ("run", FAILED[2], "--provider", "rules", "--json", "--quiet")
-    limits = {"BIFROST_MLFLOW_TIMEOUT": "6"}
+    limits: dict[str, Any] = {"BIFROST_MLFLOW_TIMEOUT": "6"}
     cases: dict[str, Done] = {
         "down": console.call(*words, **limits, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     }
@@ -380,7 +380,11 @@ def test_prefect_server_lost_in_the_middle(tmp_path: Path, prefect_home: Path) -
     server.start()
     console = Console(tmp_path, prefect_home, server.wait())
     with ModelServer(delay_s=0.5) as model:
-        environment = {**FAST, "BIFROST_OLLAMA_URL": model.url, "PREFECT_CLIENT_MAX_RETRIES": "1"}
+        environment: dict[str, Any] = {
+            **FAST,
+            "BIFROST_OLLAMA_URL": model.url,
+            "PREFECT_CLIENT_MAX_RETRIES": "1",
+        }
         words = ("run", *FAILED, *ASK, "--json", "--quiet")
         started = console.start(*words, **environment)
         while not model.chats:
@@ -411,7 +415,11 @@ def test_a_clock_that_was_set_back(console: Console) -> None:
     if library is None:
         pytest.skip("libfaketime is not installed")
     words = ("run", FAILED[2], "--provider", "rules", "--json", "--quiet")
-    ahead = {"LD_PRELOAD": str(library), "FAKETIME": "+365d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    ahead: dict[str, Any] = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME": "+365d",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
     first = console.call(*words, BIFROST_MLFLOW_ENABLED="false", **ahead)
     assert (first.code, first.json["new"]) == (0, 1), first.err
     second = console.call(*words, BIFROST_MLFLOW_ENABLED="false")

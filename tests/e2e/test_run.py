@@ -7,7 +7,10 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import duckdb
@@ -431,6 +434,46 @@ def test_mlflow_has_the_run(console: Console) -> None:
     assert metrics["groups"] == summary["groups"]
     assert parameters["provider"] == "rules"
     assert list((console.folder / "bifrost-warehouse" / "mlflow-artifacts").rglob("report.md"))
+
+
+def test_what_became_of_tracking_and_metrics_is_told(console: Console) -> None:
+    """MLflow that drips and a gateway that is down leave a run that is fine; the text file is written."""
+
+    class Dripping(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.1)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Dripping)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, daemon=True).start()
+    target = console.folder / "collector" / "bifrost.prom"
+    done = console.call(
+        *("run", LOGS / "travis", "--provider", "rules", "--json", "-q"),
+        MLFLOW_TRACKING_URI=f"http://127.0.0.1:{server.server_port}",
+        BIFROST_MLFLOW_TIMEOUT="1",
+        BIFROST_METRICS_TEXTFILE=str(target),
+        BIFROST_METRICS_PUSHGATEWAY="http://127.0.0.1:9",
+    )
+    server.shutdown()
+    server.server_close()
+    assert (done.code, done.err) == (0, "")
+    assert (done.json["status"], done.json["errors"]) == ("completed", 0)
+    assert done.json["mlflow"].startswith("failed: ")
+    assert "1 s" in done.json["mlflow"]
+    assert done.json["metrics"].startswith("failed: ")
+    assert str(target) in done.json["metrics"]
+    lines = target.read_text().splitlines()
+    assert 'bifrost_analysis_total{project="default",status="completed"} 1.0' in lines
+    calls = [line for line in lines if line.startswith("bifrost_llm_calls_total")]
+    assert [line.split()[1] for line in calls] == [str(float(done.json["llm_calls"]))]
 
 
 def test_a_budget_ends_the_asking_and_says_what_was_left_out(console: Console) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bifrost_flow.errors import DeliveryError, SettingsError
 from bifrost_flow.prompts import Prompt, PromptReference, load_prompt, parse_reference
+from bifrost_flow.tracked import describe_run
 from connectors.prompts import PromptRegistry, choose_prompt, read_snapshot, write_snapshot
 from connectors.tracking import Tracker, open_tracker
 from connectors.tracking_process import RemoteTracker, preload
@@ -128,8 +129,7 @@ def test_the_process_that_tracks_answers_for_the_registry(folder: Path, registry
     found = tracker.find_prompt(PromptReference("remote"))
     assert found == replace(MINE, name="remote", version="1")
     assert tracker.find_prompt(PromptReference("nothing")) is None
-    what = {"artifacts": {}, "parameters": {}, "metrics": {}, "tags": {}}
-    assert tracker.log_run(make_report(), **what).status == "tracked"
+    assert tracker.log(describe_run(make_report(), {})).status == "tracked"
 
 
 def test_the_snapshot_has_what_production_names(

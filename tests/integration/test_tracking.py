@@ -1,5 +1,6 @@
 """MLflow tracking on real stores: what is written, and what happens when a store can't be."""
 
+import json
 import os
 import socket
 import sqlite3
@@ -17,9 +18,10 @@ import pytest
 
 from bifrost_flow.language import ROOT
 from bifrost_flow.records import Report
+from bifrost_flow.tracked import TrackedRun, describe_run
 from connectors import tracking_process
-from connectors.tracking import TrackedRun, Tracker, TrackingResult, open_tracker
-from tests.samples import make_report
+from connectors.tracking import Tracker, TrackingResult, open_tracker
+from tests.samples import make_file, make_report
 
 
 def open_at(warehouse: Path, **options: object) -> Tracker:
@@ -28,13 +30,10 @@ def open_at(warehouse: Path, **options: object) -> Tracker:
 
 
 def log(tracker: Tracker, report: Report | None = None) -> TrackingResult:
-    return tracker.log_run(
-        report or make_report(),
-        artifacts={"report.md": "# 보고서", "findings.json": "[]", "prompts/system.txt": "Explain."},
-        parameters={"model": "rules", "budget tokens (n)": 2000, "long": "x" * 10_000},
-        metrics={"files": 3, "duration_s": 5.0, "ratio": float("nan")},
-        tags={"source": "logs"},
-    )
+    run = describe_run(report or make_report(), {"files": 3, "duration_s": 5.0, "ratio": float("nan")})
+    parameters = {"model": "rules", "budget tokens (n)": 2000, "long": "x" * 10_000}
+    artifacts = {"report.md": "# 보고서", "prompts/system.txt": "Explain."}
+    return tracker.log(replace(run, parameters=parameters, artifacts={**run.artifacts, **artifacts}))
 
 
 def read_run(tracker: Tracker, result: TrackingResult):
@@ -141,18 +140,74 @@ def test_store_that_cannot_be_written(
     assert capfd.readouterr() == ("", "")
 
 
+HOLD = """
+import sqlite3, sys
+holder = sqlite3.connect(sys.argv[1], isolation_level=None)
+holder.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
 def test_locked_store_costs_no_more_than_the_timeout(tmp_path: Path) -> None:
-    """While another program holds the store, the run goes on after the time-out."""
+    """While another program holds the store the run goes on after the time-out; later it can be sent."""
     log(open_at(tmp_path))
-    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
-    started = time.monotonic()
-    result = log(open_at(tmp_path, timeout_s=1.0))
-    assert time.monotonic() - started < 5
+    report = make_report()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "mlflow.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    try:
+        started = time.monotonic()
+        result = log(open_at(tmp_path, timeout_s=1.0), report)
+        assert time.monotonic() - started < 5
+    finally:
+        holder.communicate(timeout=30)
     assert result.status == "failed"
     assert "1 s" in result.detail
-    holder.execute("ROLLBACK")
-    holder.close()
+    later = open_at(tmp_path)
+    assert log(later, report).status == "tracked"
+    assert [run.data.tags["run_id"] for run in later.read_runs()].count(report.run.run_id) == 1
+
+
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+from connectors.tracking_store import import_quietly, prepare_store
+from tests.integration.test_tracking import log, open_at
+import_quietly()
+import mlflow.store.tracking.sqlalchemy_store
+if os.geteuid() == 0:
+    os.setegid(65534)
+    os.seteuid(65534)  # root may write anywhere
+result = log(open_at(Path(sys.argv[1])))
+print(result.status, result.detail)
+"""
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_folder_that_may_not_be_written(tmp_path: Path, made: bool) -> None:
+    """Neither making a store nor writing to one in a read-only folder fails the run; it is told at once."""
+    folder = tmp_path / "w"
+    folder.mkdir()
+    if made:
+        log(open_at(folder))
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == os.geteuid() and path != Path("/"):
+            path.chmod(path.stat().st_mode | 0o555)
+    started = time.monotonic()
+    command = [sys.executable, "-c", READ_ONLY, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.startswith("failed "), done.stderr
+    assert "mlflow.db" in done.stdout
+    assert time.monotonic() - started < 60
+    folder.chmod(0o755)
 
 
 def test_server_that_is_down(tmp_path: Path) -> None:
@@ -167,29 +222,50 @@ def test_server_that_is_down(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def slow_server() -> Iterator[str]:
-    """Accept requests, and don't answer them."""
+class _Reluctant(BaseHTTPRequestHandler):
+    """Answers nothing, drips its answer, or refuses, as the address says."""
+
     done = threading.Event()
 
-    class Slow(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            done.wait(60)
+    def do_GET(self) -> None:
+        if self.path.startswith("/refuse"):
+            self.send_error(403, "not you")
+        elif self.path.startswith("/drip"):
+            self.send_response(200)
+            self.end_headers()
+            while not self.done.wait(0.1):
+                try:
+                    self.wfile.write(b" ")
+                except OSError:
+                    return
+        else:
+            self.done.wait(60)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    do_POST = do_GET  # noqa: N815 - the name that http.server looks for
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def reluctant() -> Iterator[str]:
+    _Reluctant.done.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Reluctant)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
-    done.set()
+    _Reluctant.done.set()
     server.shutdown()
     server.server_close()
 
 
-def test_server_that_is_slow(tmp_path: Path, slow_server: str) -> None:
-    """A server that doesn't answer holds the run up for the time-out and no longer."""
+@pytest.mark.parametrize("how", ["silent", "drip", "refuse"])
+def test_server_that_is_slow_or_refuses(tmp_path: Path, reluctant: str, how: str) -> None:
+    """A server that doesn't answer, or a byte at a time, holds the run up for the time-out and no longer."""
     started = time.monotonic()
-    result = log(open_at(tmp_path, tracking_uri=slow_server, timeout_s=1.5))
+    result = log(open_at(tmp_path, tracking_uri=f"{reluctant}/{how}", timeout_s=1.5))
     assert result.status == "failed"
+    assert ("403" if how == "refuse" else "1.5 s") in result.detail
     assert time.monotonic() - started < 6
 
 
@@ -247,6 +323,45 @@ def test_prompt_registry_is_in_the_store(tmp_path: Path) -> None:
     client.set_prompt_alias("errors", "production", 1)
     assert client.get_prompt_version_by_alias("errors", "production").template == "Explain {{ log }}."
     assert client.get_prompt_version("errors", "2").variables == {"log", "lang"}
+
+
+def test_a_run_names_its_logs_and_its_prompt(tmp_path: Path) -> None:
+    """MLflow has the logs as a dataset, the same for the same bytes, and the prompt's version linked."""
+    tracker = open_at(tmp_path)
+    tracker.prepare()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracker.tracking_uri)
+    chat = [{"role": "system", "content": "Explain."}, {"role": "user", "content": "{{ log }} {{ lang }}"}]
+    client.register_prompt("mine", chat)
+    files = (make_file("a.log", size=10), make_file("b.log", size=20))
+    digests = set()
+    for order in (files, files[::-1]):
+        report = make_report()
+        run = replace(report.run, versions='{"prompt": "mine 1"}')
+        result = tracker.log(describe_run(replace(report, run=run, files=order), {}))
+        stored = read_run(tracker, result)
+        (data,) = stored.inputs.dataset_inputs
+        assert (data.dataset.name, json.loads(data.dataset.profile)["num_bytes"]) == ("logs", 30)
+        digests.add(data.dataset.digest)
+        assert json.loads(stored.data.tags["mlflow.linkedPrompts"]) == [{"name": "mine", "version": "1"}]
+        folder = Path(stored.info.artifact_uri.removeprefix("file://"))
+        assert (folder / "prompt.txt").read_text() == "Explain.\n\n{{ log }} {{ lang }}\n"
+    assert len(digests) == 1
+
+
+def test_a_run_that_was_sent_is_not_sent_again(tmp_path: Path) -> None:
+    """The second time tells the first one's id; half a run, of a sending that broke off, is made anew."""
+    tracker, report = open_at(tmp_path), make_report()
+    first, second = log(tracker, report), log(tracker, report)
+    assert (first.existed, second.existed) == (False, True)
+    assert first.mlflow_run_id == second.mlflow_run_id
+    from mlflow import MlflowClient
+
+    MlflowClient(tracker.tracking_uri).update_run(str(first.mlflow_run_id), status="RUNNING")
+    third = log(tracker, report)
+    assert third.existed is False
+    assert [run.info.run_id for run in tracker.read_runs()] == [third.mlflow_run_id]
 
 
 def test_a_run_can_hold_others(tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bifrost_flow.tracked import describe_run
 from connectors import tracking, tracking_process
 from connectors.tracking_process import RemoteTracker, open_tracker, preload
 from tests.samples import make_report
-
-WHAT = {"artifacts": {"report.md": "# r"}, "parameters": {"p": 1}, "metrics": {"m": 2.0}, "tags": {"t": "x"}}
 
 
 def _count_runs(folder: Path) -> int:
@@ -27,7 +26,7 @@ def test_the_preloaded_process_writes_the_run_and_ends(tmp_path: Path) -> None:
     tracker = _open(tmp_path)
     assert isinstance(tracker, RemoteTracker)
     tracker.start()
-    result = tracker.log_run(make_report(), **WHAT)
+    result = tracker.log(describe_run(make_report(), {"m": 2.0}))
     assert result.status == "tracked", result.detail
     assert _count_runs(tmp_path) == 1
     assert tracker._process.returncode is not None
@@ -41,7 +40,7 @@ def test_a_lost_process_loses_no_run(tmp_path: Path) -> None:
     tracker._process.kill()
     tracker._process.wait()
     tracker.start()
-    assert tracker.log_run(make_report(), **WHAT).status == "tracked"
+    assert tracker.log(describe_run(make_report(), {"m": 2.0})).status == "tracked"
     assert _count_runs(tmp_path) == 1
 
 

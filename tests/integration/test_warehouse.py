@@ -585,6 +585,7 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
     texts = dict.fromkeys(("fingerprint", "category", "title", "root_cause", "template"), "x")
     values |= {"wanted": [texts], "before": NOW, "common_words": ["x"], "least": 0.5}
     values |= {"rarest": 1, "most_a_word": 1, "most_compared": 1, "since": None}
+    values |= {"bounds": [1.0], "successes": ["completed"], "run_ids": ["x"]}
     words = set(re.findall(r"\$(\w+)", re.sub(r"--.*", "", script)))
     found = warehouse.query_named(topic, name, {word: values.get(word, "x") for word in words})
     # A sum without GROUP BY is a row of zeros.
@@ -727,7 +728,7 @@ def test_damaged_file_is_named(warehouse: Warehouse) -> None:
         warehouse.query("FROM runs")
     (Path(warehouse.location) / "bifrost.duckdb").unlink()
     with pytest.raises(WarehouseError, match=r"bad\.parquet"):
-        Warehouse.open(warehouse.location).read_history()
+        Warehouse.open(warehouse.location).read_history(before=NOW)
 
 
 def test_reading_does_not_migrate(warehouse: Warehouse) -> None:

@@ -19,8 +19,8 @@ FAULTS = ROOT / "docs" / "faults.md"
 HEAD = """# What goes wrong outside, and what a run makes of it
 
 Made by `make torture`: each row was met by a whole `bifrost-flow run` (tests/e2e/test_faults.py). In all of
-them what was found and paid for is kept, and the next run asks only for what is missing. Exit codes: 0 complete,
-2 refused, 3 partial.
+them what was found and paid for is kept, and the next run asks only for what is missing. Exit codes: 0
+complete, 2 refused, 3 partial.
 
 | where | what | exit code | what the user is told |
 |---|---|---|---|

@@ -127,6 +127,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "provider": "rules",
         "lang": "ko",
         "output.format": "json",
+        "metrics.pushgateway": "http://h:1",
     }
     for key, field in setting_fields().items():
         kind = str(field.annotation)
