@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -160,7 +160,7 @@ def test_a_certificate_that_nobody_vouches_for(console: Console, tmp_path: Path)
 
 
 @contextmanager
-def serve_https(folder: Path, seen: list[str]) -> Iterator[str]:
+def serve_https(folder: Path, seen: list[str]) -> Generator[str]:
     """Serve with a certificate of our own making; `seen` gets each request's path."""
     subprocess.run(
         [
@@ -213,7 +213,7 @@ def serve_https(folder: Path, seen: list[str]) -> Iterator[str]:
 
 
 @contextmanager
-def serve(*answers: tuple[int, dict[str, str], float]) -> Iterator[tuple[str, list[bytes]]]:
+def serve(*answers: tuple[int, dict[str, str], float]) -> Generator[tuple[str, list[bytes]]]:
     """Serve POSTs with `answers`, each a status, headers and a delay in seconds, the last one for good; yield
     the address and the bodies that arrive."""
     bodies: list[bytes] = []
