@@ -18,6 +18,7 @@ from bifrost_flow.summary import Summary
 from connectors.baselines import list_known_good
 from connectors.metrics import metrics
 from flows.job import Asked, Job, describe_failed_run, list_chunks, name_source
+from flows.opening import list_ci_access
 from tasks.analyse import look_up
 from tasks.export import export
 from tasks.extract import extract
@@ -171,7 +172,7 @@ async def run_stages(
     """Carry out the audit stage by stage."""
     settings = job.settings
 
-    inputs = ingest(paths, max_bytes=job.max_bytes)
+    inputs = ingest(paths, max_bytes=job.max_bytes, ci=list_ci_access(settings))
     lines = filter_lines(normalise(inputs.sources), **wanted)
     evidence = extract(
         lines,
