@@ -116,6 +116,7 @@ def diagnose(
     output: Annotated[
         CheckFormat, typer.Option("--format", "-f", help=t("doctor.format"))
     ] = CheckFormat.table,
+    only: Annotated[list[str] | None, typer.Option("--check", "-c", help=t("doctor.check"))] = None,
     warehouse: WarehouseOption = None,
     lang: LangOption = None,
 ) -> None:
@@ -123,7 +124,10 @@ def diagnose(
         _speak(lang)
         from connectors.checks import run_checks
 
-        found = run_checks(_plan_checks(warehouse, lang))
+        planned = _plan_checks(warehouse, lang)
+        if unknown := [name for name in only or () if name not in planned]:
+            raise SettingsError(t("doctor.no_check", name=unknown[0], known=", ".join(planned)))
+        found = run_checks({name: check for name, check in planned.items() if not only or name in only})
         failed = [each for each in found if each.status == "failed"]
         if output is CheckFormat.json:
             from bifrost_flow.cli.grid import write_json
