@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 import yaml
+from typer.core import TyperGroup
 
 from bifrost_flow.cli import app
 from bifrost_flow.language import ROOT
@@ -39,9 +40,19 @@ def list_scripts(name: str) -> list[str]:
 
 def list_commands(text: str) -> list[list[str]]:
     """Return the words of each call of bifrost-flow in a script or a page."""
-    joined = text.replace("\\\n", " ")
-    calls = re.findall(r"(?:^|[|;&(]|\$ )\s*bifrost-flow ([^\n|;&]+)", joined, re.MULTILINE)
-    return [shlex.split(call, comments=True) for call in calls]
+    commands = []
+    for line in text.replace("\\\n", " ").splitlines():
+        if "bifrost-flow " not in line:
+            continue
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|;&()")
+        lexer.whitespace_split = True
+        words = list(lexer)
+        while "bifrost-flow" in words:
+            words = words[words.index("bifrost-flow") + 1 :]
+            end = next((at for at, word in enumerate(words) if set(word) <= set("|;&()")), len(words))
+            if end:
+                commands.append(words[:end])
+    return commands
 
 
 def check_command(words: list[str]) -> None:
@@ -49,7 +60,7 @@ def check_command(words: list[str]) -> None:
     command = typer.main.get_command(app)
     context = command.make_context("bifrost-flow", list(words), resilient_parsing=True)
     rest = list(words)
-    while hasattr(command, "commands"):
+    while isinstance(command, TyperGroup):
         name = rest.pop(0)
         command = command.commands[name]  # a KeyError names what there is not
         context = type(context)(command, info_name=name, parent=context)
