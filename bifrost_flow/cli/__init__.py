@@ -10,6 +10,7 @@ from bifrost_flow.cli import (
     evaluate,
     evidence,
     export,
+    plan,
     prompts,
     run,
     server,
@@ -41,6 +42,6 @@ def main(
     pass
 
 
-for commands in (run, analyze, evidence, evaluate, tables, cache, prompts, export, settings, server):
+for commands in (run, analyze, evidence, evaluate, tables, cache, prompts, export, plan, settings, server):
     commands.register(app)
 complete_values(app)

@@ -22,6 +22,7 @@ from tests.bench.make_log import CORPUS
 from tests.bench.measure import CannotMeasure, Figure, Options, render_table
 from tests.bench.memory import measure_memory
 from tests.bench.needles import measure_needles
+from tests.bench.plan import measure_plan
 from tests.bench.read import measure_read
 from tests.bench.small import measure_small
 from tests.bench.startup import measure_startup
@@ -37,6 +38,7 @@ TOPICS: dict[str, Bench] = {
     "small": measure_small,
     "cache": measure_cache,
     "fanout": measure_fanout,
+    "plan": measure_plan,
     "startup": measure_startup,
 }
 
