@@ -143,7 +143,9 @@ class CiClient:
                         return
                     url, parameters = self._follow(path, str(response.url), response.headers), None
                     client = self._client if _origin(url) == _origin(self.base_url) else self._stranger
-            except httpx.TransportError as error:
+            except httpx.InvalidURL as error:
+                raise CiFault("unreadable", t("ci.bad_redirect", url=self._show(path))) from error
+            except httpx.RequestError as error:
                 key = "ci.timed_out" if isinstance(error, httpx.TimeoutException) else "ci.no_answer"
                 detail = str(error) or type(error).__name__
                 fault = CiFault("unreadable", t(key, url=self._show(path), detail=detail))
@@ -151,12 +153,15 @@ class CiClient:
         raise CiFault("unreadable", t("ci.bad_redirect", url=self._show(path)))
 
     def _follow(self, path: str, at: str, headers: httpx.Headers) -> str:
-        url = urljoin(at, headers.get("location", ""))
         # What is asked for over TLS doesn't come in the clear.
         allowed = ("https",) if self.base_url.startswith("https:") else ("https", "http")
-        if "location" not in headers or urlsplit(url).scheme not in allowed:
-            raise CiFault("unreadable", t("ci.bad_redirect", url=self._show(path)))
-        return url
+        try:
+            url = urljoin(at, headers["location"])
+            if urlsplit(url).scheme in allowed:
+                return url
+        except (KeyError, ValueError):
+            pass
+        raise CiFault("unreadable", t("ci.bad_redirect", url=self._show(path)))
 
     def _check(self, path: str, response: httpx.Response) -> None:
         status = response.status_code
@@ -203,7 +208,7 @@ def _read_start(response: httpx.Response) -> bytes:
     """Return the first bytes of an error's body; it may be long, or not come."""
     try:
         return next(response.iter_bytes(4096), b"")
-    except httpx.TransportError:
+    except httpx.RequestError:
         return b""
 
 

@@ -235,6 +235,9 @@ LOGS = "/repos/octo-org/shop/actions/runs/30433642/logs"
         (say({"message": "Server Error: logs have expired"}, 410), "missing", "logs are gone"),
         (say({"message": "no"}, 422), "unreadable", "answers 422 (no)"),
         ((302, {"Location": "file:///etc/passwd"}, b""), "unreadable", "an address that is not followed"),
+        ((302, {"Location": "http://[::1"}, b""), "unreadable", "an address that is not followed"),
+        ((302, {"Location": "http://a\tb:x/"}, b""), "unreadable", "an address that is not followed"),
+        ((302, {}, b""), "unreadable", "an address that is not followed"),
         ((302, {"Location": LOGS}, b""), "unreadable", "an address that is not followed"),
         ((200, {}, b"this is no zip"), "unreadable", "gha://octo-org/shop/30433642"),
     ],
@@ -254,6 +257,8 @@ def test_what_can_not_be_had_is_told(
 
 PASSING = [
     None,
+    (200, {"Content-Length": "99999"}, b"PK\x03\x04 and no more"),
+    (200, {"Content-Encoding": "gzip"}, b"this is not packed"),
     say({"message": "busy"}, 502),
     say({"message": "slow down"}, 429, Retry_After="0"),
     say({"message": "secondary rate limit"}, 403, Retry_After="0"),
