@@ -64,7 +64,10 @@ def serve_recorder() -> Generator[Recorder]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            answer = record.answer(url.path, dict(parse_qsl(url.query)), dict(self.headers))
+            query: dict[str, str] = {}
+            for name, value in parse_qsl(url.query):  # of a name that comes often, all values
+                query[name] = f"{query[name]} {value}" if name in query else value
+            answer = record.answer(url.path, query, dict(self.headers))
             if answer is None:
                 self.close_connection = True
                 return
@@ -169,8 +172,9 @@ def add_github(api: Recorder, blobs: Recorder, runs: list[int]) -> None:
 
 
 def add_gitlab(api: Recorder, pipelines: int = 1, jobs: int = 3) -> None:
-    """Let `api` be GitLab for the project acme/web/shop: pipelines numbered from 47, each with some jobs, of
-    which every third failed. Their project's path is one part of the address, quoted."""
+    """Let `api` be GitLab for the project acme/web/shop, whose path is one part of the address, quoted:
+    pipelines numbered from 47, each with some jobs that ended, of which every third failed, and one that
+    runs."""
     root = "/api/v4/projects/acme%2Fweb%2Fshop"
 
     def paginate(rows: list[dict[str, Any]], query: dict[str, str]) -> Answer:
@@ -183,8 +187,9 @@ def add_gitlab(api: Recorder, pipelines: int = 1, jobs: int = 3) -> None:
     api.routes[f"{root}/pipelines"] = lambda query: paginate(listed, query)
     for number in numbers:
         rows = []
-        for index in range(jobs):
+        for index in range(jobs + 1):
             ended = "failed" if index % 3 == 2 else "success"
+            ended = "running" if index == jobs else ended
             row = {"id": number * 1000 + index, "name": f"rspec {index + 1}/{jobs}", "stage": "test"}
             rows.append(row | {"status": ended, "pipeline": {"id": number, "ref": "main"}})
             path = f"{root}/jobs/{row['id']}"
@@ -193,7 +198,8 @@ def add_gitlab(api: Recorder, pipelines: int = 1, jobs: int = 3) -> None:
             api.routes[f"{path}/trace"] = lambda _, text=text: (200, {"Content-Type": "text/plain"}, text)
 
         def list_jobs(query: dict[str, str], rows: list[dict[str, Any]] = rows) -> Answer:
-            wanted = [row for row in rows if query.get("scope[]") in ("running", row["status"])]
+            scopes = query["scope[]"].split()
+            wanted = [row for row in rows if row["status"] in scopes]
             return paginate(wanted, query)
 
         api.routes[f"{root}/pipelines/{number}/jobs"] = list_jobs

@@ -18,8 +18,8 @@ _STATUSES = (
     *("canceled", "skipped", "manual", "scheduled"),
 )
 _ALIASES = {"failure": "failed", "passed": "success", "cancelled": "canceled"}
-# Of a job that never ran there is no trace.
-_RAN = ("success", "failed", "canceled", "running")
+# Of a job that never ran there is no trace; one that still runs may be the one that asks.
+_ENDED = ("success", "failed", "canceled")
 
 
 class GitLab:
@@ -41,7 +41,7 @@ class GitLab:
         self._client.close()
 
     def list_pieces(self) -> Iterator[Piece]:
-        """Yield the trace of each job that ran; with a `status`, of jobs that ended so."""
+        """Yield the trace of each job that has ended; with a `status`, of those that ended so."""
         job = self._target.option("job")
         if job and job.isdecimal():
             path = f"{self._root}/jobs/{job}"
@@ -64,7 +64,7 @@ class GitLab:
 
     def _list_jobs(self, pipeline: int) -> Iterator[Piece]:
         path = f"{self._root}/pipelines/{pipeline}/jobs"
-        wanted = {"scope[]": [self._status] if self._status else list(_RAN), "per_page": PAGE}
+        wanted = {"scope[]": [self._status] if self._status else list(_ENDED), "per_page": PAGE}
         seen: Counter[str] = Counter()
         for row in self._pages(path, wanted, PAGE):
             name = str(row.get("name") or row.get("id"))

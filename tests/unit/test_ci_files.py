@@ -70,7 +70,8 @@ def check_command(words: list[str]) -> None:
     formats = [rest[at + 1] for at, word in enumerate(rest[:-1]) if word == "--format"]
     if command.name in ("run", "export"):
         for each in ",".join(formats).split(",") if formats else []:
-            find_format(each)
+            if not each.isupper():  # a word that stands for one
+                find_format(each)
 
 
 @pytest.mark.parametrize("schema", ["github-workflows", "gitlab-ci"])
