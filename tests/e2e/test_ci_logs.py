@@ -9,7 +9,7 @@ TOKEN = "ghp_made-up-token"
 
 
 def test_a_gate_over_the_runs_of_a_workflow(console: Console) -> None:
-    """`run gha://… --fail-on new` ends with 1 for a failure in some step, names it by run, job and step, keeps
+    """`run gha://… --fail-on new` ends with 1 for a failure in a step, names it by run, job and step, keeps
     it in the tables, and the token nowhere."""
     with serve_recorder() as api, serve_recorder() as blobs:
         add_github(api, blobs, [30433642])
