@@ -145,7 +145,9 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
     """Return the checks with their values from the settings. A part that is named anywhere is wanted."""
     from bifrost_flow.settings import explain_settings, load_settings
     from connectors import checks
+    from connectors.ci.check import check_ci
     from connectors.tracking import open_tracker
+    from flows.opening import list_ci_access
 
     overrides = {"warehouse": warehouse, "lang": lang}
     settings = load_settings(overrides)
@@ -158,7 +160,7 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
         settings.openai,
         settings.slack,
     )
-    mlflow = settings.mlflow
+    mlflow, access = settings.mlflow, list_ci_access(settings)
     tracker = open_tracker(
         settings.warehouse,
         tracking_uri=mlflow.tracking_uri,
@@ -193,6 +195,9 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
             slack.token.get_secret_value() if slack.token else None,
             slack.channel,
         ),
+        "github": lambda: check_ci("github", access),
+        "gitlab": lambda: check_ci("gitlab", access),
+        "jenkins": lambda: check_ci("jenkins", access),
     }
 
 

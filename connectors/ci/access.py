@@ -122,13 +122,13 @@ def _parse_limit(text: str) -> int:
     raise SettingsError(t("ci.bad_limit", value=text, most=MAX_LIMIT))
 
 
-def check_host(target: CiTarget, configured: str | None, *, key: str) -> str:
-    """Return the address in the settings (`key`), if `target` names its host.
+def check_host(target: CiTarget, configured: str | None, *, key: str) -> None:
+    """Check that `target` names the host of the address in the settings (`key`).
 
     Raises:
         SettingsError: the setting is missing, or names another host.
     """
     if configured and urlsplit(configured).netloc.rpartition("@")[2].lower() == target.host:
-        return configured
+        return
     shown = urlsplit(configured).netloc.rpartition("@")[2] if configured else "–"
     raise SettingsError(t("ci.other_host", host=target.host, key=key, configured=shown))

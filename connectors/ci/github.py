@@ -20,6 +20,14 @@ _STATUSES = (
 _ALIASES = {"failed": "failure", "passed": "success", "canceled": "cancelled"}
 
 
+def open_github(access: CiAccess, patience: Patience) -> CiClient:
+    """Return a client for GitHub's API."""
+    headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+    if access.github_token:
+        headers["Authorization"] = f"Bearer {access.github_token}"
+    return CiClient(access.github_api_url, patience, key="github.token", headers=headers)
+
+
 class GitHub:
     """GitHub's API for one target `gha://owner/repo?…`.
 
@@ -32,10 +40,7 @@ class GitHub:
         self._status = pick_status(target, _STATUSES, _ALIASES)
         owner, repo = target.parts
         self._root = f"/repos/{owner}/{repo}/actions"
-        headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-        if access.github_token:
-            headers["Authorization"] = f"Bearer {access.github_token}"
-        self._client = CiClient(access.github_api_url, patience, key="github.token", headers=headers)
+        self._client = open_github(access, patience)
 
     def close(self) -> None:
         self._client.close()

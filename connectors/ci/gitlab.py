@@ -22,6 +22,12 @@ _ALIASES = {"failure": "failed", "passed": "success", "cancelled": "canceled"}
 _ENDED = ("success", "failed", "canceled")
 
 
+def open_gitlab(access: CiAccess, patience: Patience) -> CiClient:
+    """Return a client for GitLab's API."""
+    headers = {"PRIVATE-TOKEN": access.gitlab_token} if access.gitlab_token else {}
+    return CiClient(access.gitlab_url, patience, key="gitlab.token", headers=headers)
+
+
 class GitLab:
     """GitLab's API for one target `gitlab://host/group/project?…`.
 
@@ -30,12 +36,11 @@ class GitLab:
     """
 
     def __init__(self, target: CiTarget, access: CiAccess, patience: Patience) -> None:
-        base_url = check_host(target, access.gitlab_url, key="gitlab.url")
+        check_host(target, access.gitlab_url, key="gitlab.url")
         self._target = target
         self._status = pick_status(target, _STATUSES, _ALIASES)
         self._root = f"/api/v4/projects/{quote('/'.join(target.parts), safe='')}"
-        headers = {"PRIVATE-TOKEN": access.gitlab_token} if access.gitlab_token else {}
-        self._client = CiClient(base_url, patience, key="gitlab.token", headers=headers)
+        self._client = open_gitlab(access, patience)
 
     def close(self) -> None:
         self._client.close()

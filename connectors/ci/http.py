@@ -77,6 +77,11 @@ class CiClient:
         agent = {"User-Agent": "bifrost-flow"}
         self._stranger = httpx.Client(headers=agent, timeout=timeout, trust_env=trusted)
 
+    @property
+    def shown(self) -> str:
+        """The address, without a password."""
+        return hide_password(self.base_url)
+
     def close(self) -> None:
         self._client.close()
         self._stranger.close()
@@ -196,7 +201,7 @@ class CiClient:
         raise AssertionError("unreachable")
 
     def _show(self, path: str) -> str:
-        return hide_password(self.base_url) + path
+        return self.shown + path
 
 
 def _origin(url: str) -> tuple[str, str]:

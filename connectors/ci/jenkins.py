@@ -20,6 +20,14 @@ _ALIASES = {"failed": "failure", "passed": "success", "canceled": "aborted", "ca
 _FIELDS = "number,result,building,timestamp"
 
 
+def open_jenkins(access: CiAccess, patience: Patience) -> CiClient:
+    """Return a client for Jenkins, whose address must be set."""
+    auth = None
+    if access.jenkins_user and access.jenkins_token:
+        auth = (access.jenkins_user, access.jenkins_token)
+    return CiClient(access.jenkins_url or "", patience, key="jenkins.token", headers={}, auth=auth)
+
+
 class Jenkins:
     """Jenkins's API for one target `jenkins://host/job/NAME?…`; folders are `/job/FOLDER/job/NAME`.
 
@@ -28,15 +36,13 @@ class Jenkins:
     """
 
     def __init__(self, target: CiTarget, access: CiAccess, patience: Patience) -> None:
-        base_url = check_host(target, access.jenkins_url, key="jenkins.url")
+        check_host(target, access.jenkins_url, key="jenkins.url")
         self._target = target
         self._status = pick_status(target, _STATUSES, _ALIASES)
         # Before /job/ stands where Jenkins is installed below its host, which the setting says too.
         first = target.parts.index("job")
         self._root = "".join(f"/{quote(part, safe='')}" for part in target.parts[first:])
-        named = access.jenkins_user and access.jenkins_token
-        auth = (access.jenkins_user or "", access.jenkins_token or "") if named else None
-        self._client = CiClient(base_url, patience, key="jenkins.token", headers={}, auth=auth)
+        self._client = open_jenkins(access, patience)
 
     def close(self) -> None:
         self._client.close()

@@ -13,6 +13,7 @@ from bifrost_flow.errors import SettingsError
 from bifrost_flow.evidence.formats import read_job
 from connectors.baselines import peek_job
 from connectors.ci.access import CiAccess, parse_ci_target
+from connectors.ci.check import check_ci
 from connectors.ci.fetch import check_ci_target
 from connectors.reading import ReadFacts, Source, read_blocks
 from connectors.sources import find_sources, remove_spooled
@@ -372,6 +373,22 @@ def test_fetched_jobs_find_their_earlier_runs(api: Recorder, blobs: Recorder, ac
         assert [peek_job(source) for source in sources] == ["lint"]
     finally:
         remove_spooled(sources)
+
+
+@pytest.mark.parametrize("name", ["github", "gitlab", "jenkins"])
+def test_doctor_asks_only_whom_a_token_is_set_for(api: Recorder, access: CiAccess, name: str) -> None:
+    """A token that is known is fine, one that isn't is told with its setting, and without one nobody is
+    asked."""
+    path = {"github": "/meta", "gitlab": "/api/v4/user", "jenkins": "/ci/me/api/json"}[name]
+    assert check_ci(name, CiAccess(github_api_url=api.url, gitlab_url=api.url)).status == "missing"
+    assert api.requests == []
+    api.routes[path] = lambda _: say({"id": 1})
+    assert check_ci(name, access).status == "ok"
+    api.routes[path] = lambda _: say({"message": "Bad credentials"}, 401)
+    refused = check_ci(name, access)
+    assert refused.status == "failed" and f"{name}.token" in refused.detail and TOKEN not in refused.detail
+    assert api.paths() == [path, path]
+    assert check_ci("jenkins", replace(access, jenkins_user=None)).status == "failed"
 
 
 def test_the_console_reads_what_a_ci_system_holds(api: Recorder, blobs: Recorder, tmp_path: Path) -> None:

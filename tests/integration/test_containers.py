@@ -7,13 +7,17 @@ import os
 import pwd
 import re
 import shutil
-import stat
+import signal
+import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -253,15 +257,22 @@ def image() -> Iterator[Path]:
             capture_output=True,
         )
         install(app, "--no-deps", "--offline", *dist.glob("*.whl"))
-        for path in (folder, *folder.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) | 0o444)
+        # What is root's nobody else may write to; who isn't root takes the right from themselves.
+        set_writable(app, False)
         yield app
     finally:
-        for path in (folder, *folder.rglob("*")):
-            if path.is_dir() and not path.is_symlink():
-                path.chmod(0o755)
+        set_writable(app, True)
         shutil.rmtree(folder)
+
+
+def set_writable(folder: Path, writable: bool) -> None:
+    """Let files be made in `folder`, or not; files themselves may be shared with uv's cache, and stay as they
+    are."""
+    if os.getuid() == 0:
+        return
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755 if writable else 0o555)
 
 
 def install(venv: Path, *words: str | Path) -> None:
@@ -284,25 +295,31 @@ def home() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def run_in_image(image: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the program as the image does: its environment, its user, its folder."""
+def describe_process(image: Path, home: Path, **variables: str) -> dict[str, Any]:
+    """Return how a process of the image is started: its environment, its user, its folder."""
     block = DOCKERFILE.rpartition("ENV PATH=")[2].partition("WORKDIR")[0]
     named = dict(re.findall(r"^\s+(\w+)=(\S+)", block, re.MULTILINE))
     environment = {name: text.replace("/var/lib/bifrost", str(home)) for name, text in named.items()}
-    user: dict[str, Any] = {}
+    started: dict[str, Any] = {
+        "cwd": home,
+        "env": environment | {"PATH": f"{image / 'bin'}:/usr/bin:/bin", "TMPDIR": str(home)} | variables,
+        "stdin": subprocess.DEVNULL,
+    }
     if os.getuid() == 0:
         nobody = pwd.getpwnam("nobody")
-        user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        started |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    return started
+
+
+def run_in_image(image: Path, home: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as the image does."""
     return subprocess.run(
         [image / "bin" / "bifrost-flow", *words],
-        cwd=home,
-        env=environment | {"PATH": f"{image / 'bin'}:/usr/bin:/bin", "TMPDIR": str(home)},
-        stdin=subprocess.DEVNULL,
+        **describe_process(image, home, **variables),
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
-        **user,
     )
 
 
@@ -312,6 +329,8 @@ def test_the_image_works_for_a_user_without_rights(image: Path, home: Path) -> N
     (words,) = re.findall(r"^\s+CMD (\[.*\])$", DOCKERFILE.partition("HEALTHCHECK")[2], re.MULTILINE)
     checked = run_in_image(image, home, *json.loads(words)[1:])
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    touched = subprocess.run(["touch", image / "new"], **describe_process(image, home), capture_output=True)
+    assert touched.returncode != 0
     logs = home / "logs"
     logs.mkdir(mode=0o755)
     shutil.copy(LOG, logs)
@@ -321,3 +340,86 @@ def test_the_image_works_for_a_user_without_rights(image: Path, home: Path) -> N
     assert (summary["status"], summary["files"]) == ("completed", 1) and summary["groups"] > 0
     assert Path(summary["warehouse"]) == home.resolve() / "bifrost-warehouse"
     assert "Permission denied" not in done.stderr and "Read-only" not in done.stderr
+
+
+@contextmanager
+def run_service(
+    image: Path, home: Path, service: dict[str, Any], **variables: str
+) -> Generator[subprocess.Popen[Any]]:
+    """Run a service of the compose file with its own words; it ends well when it is stopped as by Docker."""
+    words = [*service["entrypoint"], *service["command"]]
+    log = (home / f"{words[1]}.log").open("wb")
+    # A group of its own: what it starts ends with it.
+    process = subprocess.Popen(
+        [image / "bin" / words[0], *words[1:]],
+        **describe_process(image, home, **variables),
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.close()
+
+
+def ask(url: str, password: str = "") -> int:
+    """Return the status of the answer, 0 for none."""
+    name, _, secret = password.partition(":")
+    try:
+        return httpx.get(
+            url, auth=(name, secret) if password else None, timeout=5, trust_env=False
+        ).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def wait_for(url: str, process: subprocess.Popen[Any]) -> None:
+    for _ in range(180):
+        if ask(url) == 200:
+            return
+        assert process.poll() is None, "it has ended"
+        time.sleep(0.5)
+    pytest.fail(f"{url} does not answer")
+
+
+def test_prefects_server_and_worker_run_in_the_image(
+    image: Path, home: Path, composed: dict[str, Any]
+) -> None:
+    """With the words of the compose file: the server asks for its password, the worker brings it, both say
+    that they are well where their health checks look, and end well on the image's signal."""
+    api, health = find_port(), find_port()
+    services = composed["services"]
+    password = services["prefect"]["environment"]["PREFECT_SERVER_API_AUTH_STRING"]
+    given = {
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(api),
+        "PREFECT_SERVER_API_AUTH_STRING": password,
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
+    }
+    client = {
+        "PREFECT_API_URL": f"http://127.0.0.1:{api}/api",
+        "PREFECT_API_AUTH_STRING": password,
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(health),
+    }
+    assert set(given) - {"PREFECT_SERVER_API_PORT"} <= set(services["prefect"]["environment"])
+    assert set(client) <= set(services["worker"]["environment"])
+    with run_service(image, home, services["prefect"], **given) as server:
+        wait_for(f"{client['PREFECT_API_URL']}/health", server)
+        version = f"{client['PREFECT_API_URL']}/admin/version"
+        assert (ask(version), ask(version, password)) == (401, 200)
+        with run_service(image, home, services["worker"], **client) as worker:
+            wait_for(f"http://127.0.0.1:{health}/health", worker)
+            assert run_in_image(image, home, "doctor", "--check", "prefect", **client).returncode == 0
+
+
+def find_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
