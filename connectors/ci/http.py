@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
 from connectors.models.http import hide_password, is_loopback, parse_retry_after, read_error
@@ -53,7 +54,11 @@ class _TryAgain(Exception):
 
 
 class CiClient:
-    """A CI system's API at `base_url`; usable from several threads. `key` names the setting of its token."""
+    """A CI system's API at `base_url`; usable from several threads. `key` names the setting of its token.
+
+    Raises:
+        SettingsError: the token can't be sent.
+    """
 
     def __init__(
         self,
@@ -67,6 +72,9 @@ class CiClient:
         self.base_url = base_url
         self._patience = patience
         self._key = key
+        if any(not (value.isascii() and value.isprintable()) for value in headers.values()):
+            # The client's own complaint would quote it.
+            raise SettingsError(t("ci.bad_token", key=key))
         timeout = httpx.Timeout(
             patience.timeout_s, connect=min(patience.timeout_s, _CONNECT_TIMEOUT_S), pool=None
         )
@@ -152,7 +160,8 @@ class CiClient:
                 raise CiFault("unreadable", t("ci.bad_redirect", url=self._show(path))) from error
             except httpx.RequestError as error:
                 key = "ci.timed_out" if isinstance(error, httpx.TimeoutException) else "ci.no_answer"
-                detail = str(error) or type(error).__name__
+                quotes = isinstance(error, httpx.LocalProtocolError)  # what was to be sent, a token maybe
+                detail = type(error).__name__ if quotes or not str(error) else str(error)
                 fault = CiFault("unreadable", t(key, url=self._show(path), detail=detail))
                 raise _TryAgain(fault) from error
         raise CiFault("unreadable", t("ci.bad_redirect", url=self._show(path)))

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.evidence.formats import read_job
+from bifrost_flow.settings import CiSettings, GitHubSettings, GitLabSettings, JenkinsSettings, Settings
 from connectors.baselines import peek_job
 from connectors.ci.access import CiAccess, parse_ci_target
 from connectors.ci.check import check_ci
 from connectors.ci.fetch import check_ci_target
 from connectors.reading import ReadFacts, Source, read_blocks
 from connectors.sources import find_sources, remove_spooled
+from flows.opening import list_ci_access
 from tests.ci_server import (
     RUN_MEMBERS,
     Recorder,
@@ -354,6 +357,22 @@ def test_a_server_without_a_setting_is_not_asked() -> None:
     """Jenkins has no default address: which one is meant must be in the settings."""
     with pytest.raises(SettingsError, match=r"jenkins\.url \(–\)"):
         check_ci_target("jenkins://build.example/job/x", CiAccess())
+
+
+@pytest.mark.parametrize("token", ["ghp_a\nb", "비밀-token"])
+def test_a_token_that_can_not_be_sent_is_not_quoted(token: str) -> None:
+    """A token with a line break or other letters is told by its setting's name alone; the end of a file's
+    line is taken off."""
+    with pytest.raises(SettingsError, match=r"github\.token") as refused:
+        check_ci_target("gha://octo-org/shop", CiAccess(github_token=token))
+    assert token not in str(refused.value)
+    settings = Settings.model_construct(
+        github=GitHubSettings(token=SecretStr("ghp_x\n")),
+        gitlab=GitLabSettings(),
+        jenkins=JenkinsSettings(),
+        ci=CiSettings(),
+    )
+    assert list_ci_access(settings).github_token == "ghp_x"
 
 
 def test_targets_are_told_apart_by_case_and_quoting() -> None:
