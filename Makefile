@@ -54,8 +54,12 @@ eval: install ## score the extractor on the labelled logs that ship here, or on 
 e2e-ollama: install ## install a real Ollama with a small model, and run the tests that ask it
 	@.ci/e2e-ollama
 
-lock: ## renew requirements.txt from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.txt
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+lock: ## renew the locks from pyproject.toml: requirements.txt, and of it what the container image installs
+	$(LOCK) pyproject.toml --group dev --output-file requirements.txt
+	$(LOCK) pyproject.toml --constraint requirements.txt --output-file docker/requirements.txt
+	$(LOCK) --group build --constraint requirements.txt --output-file docker/build-requirements.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .llama-venv .llama-venv.log .ollama-venv bifrost-warehouse
+	rm -rf $(VENV) .llama-venv .llama-venv.log .ollama-venv .tools-venv .tools-venv.log bifrost-warehouse

@@ -32,7 +32,12 @@ FILE_NAME = "bifrost.yaml"
 PREFIX = "BIFROST_"
 
 # Names that others gave to settings of ours; the BIFROST_ name goes first where both are set.
-FOREIGN_NAMES = {"MLFLOW_TRACKING_URI": "mlflow.tracking_uri"}
+FOREIGN_NAMES = {
+    "MLFLOW_TRACKING_URI": "mlflow.tracking_uri",
+    "GITHUB_TOKEN": "github.token",
+    "GITHUB_API_URL": "github.api_url",
+    "GITLAB_TOKEN": "gitlab.token",
+}
 
 
 def _described(key: str, default: Any = None, **limits: Any) -> Any:
@@ -161,6 +166,29 @@ class MetricsSettings(Section):
     timeout: float = _described("metrics.timeout", 10.0, gt=0)
 
 
+class GitHubSettings(Section):
+    api_url: Url = _described("github.api_url", "https://api.github.com")
+    token: SecretStr | None = _described("github.token")
+
+
+class GitLabSettings(Section):
+    url: Url = _described("gitlab.url", "https://gitlab.com")
+    token: SecretStr | None = _described("gitlab.token")
+
+
+class JenkinsSettings(Section):
+    url: Url | None = _described("jenkins.url")
+    user: str | None = _described("jenkins.user")
+    token: SecretStr | None = _described("jenkins.token")
+
+
+class CiSettings(Section):
+    timeout: float = _described("ci.timeout", 60.0, gt=0)
+    max_retries: int = _described("ci.max_retries", 3, ge=0)
+    max_wait: float = _described("ci.max_wait", 120.0, ge=0)
+    max_download_mb: float = _described("ci.max_download_mb", 1000.0, gt=0)
+
+
 class ModelPrice(Section):
     """What a model costs, in USD per million tokens."""
 
@@ -189,6 +217,10 @@ class Settings(BaseSettings):
     webhook: WebhookSettings = _section(WebhookSettings)
     mlflow: MLflowSettings = _section(MLflowSettings)
     metrics: MetricsSettings = _section(MetricsSettings)
+    github: GitHubSettings = _section(GitHubSettings)
+    gitlab: GitLabSettings = _section(GitLabSettings)
+    jenkins: JenkinsSettings = _section(JenkinsSettings)
+    ci: CiSettings = _section(CiSettings)
     prices: dict[str, ModelPrice] = _described("prices", {})
 
     @classmethod

@@ -21,6 +21,7 @@ from bifrost_flow.evidence.scan import JOB_LINES
 from bifrost_flow.jobkey import name_job
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence
+from connectors.ci.access import CiAccess
 from connectors.sources import MAX_LINE_BYTES, ReadFacts, Source, find_sources, read_blocks, remove_spooled
 from connectors.warehouse import Warehouse
 
@@ -28,13 +29,13 @@ PEEK_BYTES = 1 << 16
 LAST_RUNS = 5  # that passed, of each job
 
 
-def read_baseline(targets: Sequence[str]) -> Baseline:
+def read_baseline(targets: Sequence[str], *, ci: CiAccess | None = None) -> Baseline:
     """Return what the logs say that `targets` name, as `find_sources` takes them.
 
     Raises:
         SettingsError: one of them can't be read to its end.
     """
-    sources, _, problems = find_sources(targets)
+    sources, _, problems = find_sources(targets, ci=ci)
     try:
         if problems:
             raise SettingsError(t("evidence.baseline.unreadable", reason=problems[0].message))

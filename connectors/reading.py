@@ -64,6 +64,7 @@ class Source:
     location: Path
     size: int  # bytes on disk; of a member, unpacked
     member: Member | None = None  # set where `location` is an archive
+    spooled: bool = False  # `location` is a temporary copy, which is removed after reading
 
 
 @dataclass(slots=True)

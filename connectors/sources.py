@@ -1,5 +1,5 @@
-"""Find the logs that a user names: files, folders, globs, archives and standard input; loops of links
-end."""
+"""Find the logs that a user names: files, folders, globs, archives, standard input, and what CI systems hold;
+loops of links end."""
 
 # ruff: noqa: PTH110, PTH116, PTH118, PTH123, PTH207 -- paths stay as typed; pathlib would rewrite `./a//b`
 
@@ -18,6 +18,7 @@ from bifrost_flow.language import t
 from bifrost_flow.progress import stop_requested
 from bifrost_flow.records import LogFile, Problem
 from connectors.archives import find_members, is_archive
+from connectors.ci.access import CiAccess, is_ci_target
 from connectors.lognames import OBJECT_SUFFIXES, OTHER_FOLDERS, holds_events, judge_name
 from connectors.reading import (
     BLOCK_BYTES,
@@ -65,20 +66,30 @@ def describe_unread(path: str, status: str, message: str, *, size: int = 0) -> L
 
 
 def find_sources(
-    targets: Sequence[str], *, stdin: BinaryIO | None = None, max_bytes: int | None = None
+    targets: Sequence[str],
+    *,
+    stdin: BinaryIO | None = None,
+    max_bytes: int | None = None,
+    ci: CiAccess | None = None,
 ) -> tuple[list[Source], list[LogFile], list[Problem]]:
     """Return the logs that `targets` name, and a row and a problem for each that can't be read.
 
     A target is a file (read whatever its name), a folder (its logs, recursively, sorted, without hidden
     folders), a glob (`**` included) or `-` for standard input. A zip or tar, named or in a folder, gives the
-    logs in it. `max_bytes` leaves larger files and members out. Hand the sources to `remove_spooled` when
-    they are read.
+    logs in it. `gha://…`, `gitlab://…` and `jenkins://…` name logs of CI systems, which `ci` says how to
+    reach. `max_bytes` leaves larger files and members out. Hand the sources to `remove_spooled` when they are
+    read.
+
+    Raises:
+        SettingsError: a target of a CI system is wrong, or its host is not in the settings.
     """
     found = _Found()
     try:
         for target in dict.fromkeys(targets):
             if target in STDIN_NAMES:
                 _spool_stdin(found, stdin)
+            elif is_ci_target(target):
+                _add_ci_logs(found, target, max_bytes, ci or CiAccess())
             elif os.path.lexists(target):
                 _add_path(found, target, max_bytes)
             elif glob.has_magic(target):
@@ -89,6 +100,12 @@ def find_sources(
         remove_spooled(found.sources)
         raise
     return found.sources, found.files, found.problems
+
+
+def _add_ci_logs(found: _Found, target: str, max_bytes: int | None, ci: CiAccess) -> None:
+    from connectors.ci.fetch import find_ci_logs  # with httpx, which files don't need
+
+    found.sources.extend(find_ci_logs(target, ci, report=found.report, max_bytes=max_bytes))
 
 
 def _spool_stdin(found: _Found, stdin: BinaryIO | None) -> None:
@@ -114,9 +131,9 @@ def _read_block(source: BinaryIO) -> bytes:
 
 
 def remove_spooled(sources: Sequence[Source]) -> None:
-    """Delete the temporary copies of standard input and of compressed tars among `sources`."""
+    """Delete the temporary copies among `sources`: of standard input, compressed tars and downloads."""
     for source in sources:
-        if source.path in STDIN_NAMES or (source.member and source.member.spooled):
+        if source.spooled or source.path in STDIN_NAMES or (source.member and source.member.spooled):
             source.location.unlink(missing_ok=True)
 
 

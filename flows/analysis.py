@@ -25,6 +25,7 @@ from connectors.metrics import metrics
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, Question, build_finding
 from flows.job import Asked, Job, list_chunks, list_unshown
+from flows.opening import list_ci_access
 from tasks.analyse import CachePlan, Listener, look_up
 from tasks.extract import extract
 from tasks.filter import filter_lines
@@ -102,7 +103,8 @@ async def analyze_log(
     job.compare_with(baselines, use=True)
     stdin = None if text is None else io.BytesIO(text.encode("utf-8", "replace"))
     try:
-        inputs = ingest([path or "-"], max_bytes=job.max_bytes, stdin=stdin)
+        access = list_ci_access(job.settings)
+        inputs = ingest([path or "-"], max_bytes=job.max_bytes, stdin=stdin, ci=access)
         check_single(inputs, path or "-")
         with metrics().analysing(job.settings.project):
             return await run_stages(

@@ -27,7 +27,7 @@ from flows.job import (
     list_unshown,
     name_source,
 )
-from flows.opening import open_warehouse
+from flows.opening import list_ci_access, open_warehouse
 from tasks.analyse import look_up
 from tasks.export import export
 from tasks.extract import extract
@@ -184,7 +184,7 @@ async def run_stages(
     """Carry out the audit stage by stage."""
     settings = job.settings
 
-    inputs = ingest(paths, max_bytes=job.max_bytes)
+    inputs = ingest(paths, max_bytes=job.max_bytes, ci=list_ci_access(settings))
     lines = filter_lines(normalise(inputs.sources), **wanted)
     evidence = extract(
         lines,

@@ -42,6 +42,7 @@ from bifrost_flow.status import PastFinding, assign_statuses, name_rules
 from bifrost_flow.summary import Summary, summarise
 from bifrost_flow.tracked import MODEL_KEYS
 from connectors.baselines import look_up_baselines, read_baseline
+from connectors.ci.access import is_ci_target
 from connectors.deadline import Background
 from connectors.journal import Journal, fold_orphans
 from connectors.metrics import metrics, name_stage
@@ -59,7 +60,7 @@ from connectors.tracking import open_tracker as open_plain_tracker
 from connectors.tracking_process import RunTracker, open_tracker
 from connectors.warehouse import Warehouse
 from connectors.webhook import WebhookResult
-from flows.opening import open_warehouse, pick_section, start_choosing
+from flows.opening import list_ci_access, open_warehouse, pick_section, start_choosing
 from tasks.analyse import CachePlan, Limits, Listener, analyse, count_batches
 from tasks.export import Exported
 from tasks.ingest import Inputs
@@ -186,7 +187,7 @@ class Job:
             SettingsError: one of `targets` can't be read.
         """
         self._use_baselines = use
-        self._baseline = read_baseline(targets) if targets and use else None
+        self._baseline = read_baseline(targets, ci=list_ci_access(self.settings)) if targets and use else None
 
     def find_baselines(self, sources: Sequence[Source]) -> Mapping[str, Baseline]:
         """Return, by path, what passing runs say of the jobs that `sources` are logs of."""
@@ -504,7 +505,10 @@ class Job:
 def name_source(paths: Sequence[str]) -> str:
     """Return a short name for what a run reads."""
     more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
-    return f"{Path(paths[0]).name or paths[0]}{more}" if paths else "?"
+    if not paths:
+        return "?"
+    first = paths[0].partition("?")[0] if is_ci_target(paths[0]) else Path(paths[0]).name
+    return f"{first or paths[0]}{more}"
 
 
 def describe_failed_run(run_id: str, project: str, source: str, started_at: datetime) -> Run:

@@ -2,8 +2,11 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from pydantic import SecretStr
+
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.settings import BedrockSettings, OllamaSettings, OpenAISettings, Settings
+from connectors.ci.access import CiAccess
 from connectors.models.choose import ModelSettings, choose_provider
 from connectors.models.protocol import Provider
 from connectors.warehouse import Warehouse
@@ -42,6 +45,29 @@ def list_model_settings(settings: Settings) -> ModelSettings:
         bedrock_endpoint_url=settings.bedrock.endpoint_url,
         timeout_s=section.timeout,
         context_tokens=section.context_tokens,
+    )
+
+
+def list_ci_access(settings: Settings) -> CiAccess:
+    """Return what the connectors need to know of `settings` to fetch logs from CI systems."""
+    github, gitlab, jenkins, ci = settings.github, settings.gitlab, settings.jenkins, settings.ci
+
+    def read(secret: SecretStr | None) -> str | None:
+        # From a file it often comes with the end of its line.
+        return secret.get_secret_value().strip() or None if secret else None
+
+    return CiAccess(
+        github_api_url=github.api_url,
+        github_token=read(github.token),
+        gitlab_url=gitlab.url,
+        gitlab_token=read(gitlab.token),
+        jenkins_url=jenkins.url,
+        jenkins_user=jenkins.user,
+        jenkins_token=read(jenkins.token),
+        timeout_s=ci.timeout,
+        max_retries=ci.max_retries,
+        max_wait_s=ci.max_wait,
+        max_download_bytes=int(ci.max_download_mb * 1_000_000),
     )
 
 

@@ -13,6 +13,7 @@ from bifrost_flow.cli import (
     export,
     messages,
     metrics,
+    plan,
     prompts,
     run,
     runs,
@@ -62,6 +63,7 @@ for commands in (
     export,
     messages,
     metrics,
+    plan,
     settings,
     server,
 ):

@@ -11,6 +11,7 @@ from bifrost_flow.cli.answers import open_answers
 from bifrost_flow.cli.failures import exit_on_errors
 from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
 from bifrost_flow.cli.output import Quiet, Verbose, apply_output_settings
+from bifrost_flow.cli.remote import open_ci_access
 from bifrost_flow.errors import BifrostError
 from bifrost_flow.language import current_language, t
 from bifrost_flow.progress import watch
@@ -99,6 +100,7 @@ def _analyze(
     settings = load_settings(overrides)
     apply_output_settings(settings)
     read_filter(wanted)  # refused before anything is read or started
+    open_ci_access(target)
     if target == "-" and sys.stdin.isatty() and not quiet:
         print(t("analyze.typing"), file=sys.stderr)
     listener, shown = open_answers(output)

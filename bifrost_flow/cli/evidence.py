@@ -9,6 +9,7 @@ import typer
 
 from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
 from bifrost_flow.cli.output import Quiet
+from bifrost_flow.cli.remote import open_ci_access, require_ci_access
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import set_language, t
 from bifrost_flow.records import Chunk, Problem
@@ -116,7 +117,7 @@ def extract(
     from connectors.sources import find_sources, remove_spooled
 
     good = _read_baseline(baseline) if baseline else None
-    sources, _, problems = find_sources(paths)
+    sources, _, problems = find_sources(paths, ci=require_ci_access(paths))
     baselines = dict.fromkeys((source.path for source in sources), good) if good else {}
     notes: list[str] = []
     try:
@@ -150,7 +151,7 @@ def _read_baseline(targets: list[str]) -> "Baseline":
     from connectors.baselines import read_baseline
 
     try:
-        return read_baseline(targets)
+        return read_baseline(targets, ci=open_ci_access(*targets))
     except SettingsError as error:
         raise typer.BadParameter(str(error), param_hint="--baseline") from error
 
@@ -185,7 +186,7 @@ def _read_blocks(
     from connectors.extraction import read_line_blocks
     from connectors.sources import ReadFacts, find_sources, remove_spooled
 
-    sources, _, unread = find_sources(paths)
+    sources, _, unread = find_sources(paths, ci=require_ci_access(paths))
     problems.extend(unread)
     try:
         with Reading(sum(source.size for source in sources), quiet=quiet) as reading:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bifrost_flow.cli.output import apply_output_settings
+from bifrost_flow.cli.remote import open_ci_access
 from bifrost_flow.errors import DeliveryError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.prompts import (
@@ -222,7 +223,7 @@ def extract_first(path: str, budget_tokens: int) -> "Chunk":
     from connectors.extraction import extract_evidence
     from connectors.sources import find_sources, remove_spooled
 
-    sources, _, problems = find_sources([path])
+    sources, _, problems = find_sources([path], ci=open_ci_access(path))
     try:
         if problems or len(sources) != 1:
             count = len(sources)

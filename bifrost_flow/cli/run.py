@@ -15,6 +15,7 @@ import typer
 from bifrost_flow.cli.failures import exit_on_errors
 from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
 from bifrost_flow.cli.output import Quiet, Verbose, apply_output_settings
+from bifrost_flow.cli.remote import open_ci_access
 from bifrost_flow.errors import BifrostError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.progress import progress, request_stop, stop_requested, watch
@@ -179,6 +180,7 @@ def _check_parameters(
     pick_formats(parameters["formats"], out=out, configured=settings.output.format)
     if as_json and out == "-":
         raise SettingsError(t("run.json_to_stdout"))
+    open_ci_access(*parameters["paths"], *(parameters["baselines"] or ()))
     for path in (*parameters["paths"], *(parameters["baselines"] or ())):
         try:
             path.encode()

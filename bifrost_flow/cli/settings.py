@@ -116,6 +116,7 @@ def diagnose(
     output: Annotated[
         CheckFormat, typer.Option("--format", "-f", help=t("doctor.format"))
     ] = CheckFormat.table,
+    only: Annotated[list[str] | None, typer.Option("--check", "-c", help=t("doctor.check"))] = None,
     warehouse: WarehouseOption = None,
     lang: LangOption = None,
 ) -> None:
@@ -123,7 +124,10 @@ def diagnose(
         _speak(lang)
         from connectors.checks import run_checks
 
-        found = run_checks(_plan_checks(warehouse, lang))
+        planned = _plan_checks(warehouse, lang)
+        if unknown := [name for name in only or () if name not in planned]:
+            raise SettingsError(t("doctor.no_check", name=unknown[0], known=", ".join(planned)))
+        found = run_checks({name: check for name, check in planned.items() if not only or name in only})
         failed = [each for each in found if each.status == "failed"]
         if output is CheckFormat.json:
             from bifrost_flow.cli.grid import write_json
@@ -141,7 +145,9 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
     """Return the checks with their values from the settings. A part that is named anywhere is wanted."""
     from bifrost_flow.settings import explain_settings, load_settings
     from connectors import checks
+    from connectors.ci.check import check_ci
     from connectors.tracking import open_tracker
+    from flows.opening import list_ci_access
 
     overrides = {"warehouse": warehouse, "lang": lang}
     settings = load_settings(overrides)
@@ -154,7 +160,7 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
         settings.openai,
         settings.slack,
     )
-    mlflow, webhook = settings.mlflow, settings.webhook
+    mlflow, webhook, access = settings.mlflow, settings.webhook, list_ci_access(settings)
     tracker = open_tracker(
         settings.warehouse,
         tracking_uri=mlflow.tracking_uri,
@@ -193,6 +199,9 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
             webhook.url.get_secret_value() if webhook.url else None,
             webhook.secret.get_secret_value() if webhook.secret else None,
         ),
+        "github": lambda: check_ci("github", access),
+        "gitlab": lambda: check_ci("gitlab", access),
+        "jenkins": lambda: check_ci("jenkins", access),
     }
 
 

@@ -61,6 +61,8 @@ JOB = re.compile(
 )
 # GitHub's files of a job: `0_build.txt` of all its steps, `build/3_Run tests.txt` of one.
 _STEP_FILE = re.compile(r"(?:^|/|!/)(?:(?P<job>[^/!]+)/)?-?\d+_(?P<step>[^/]+)\.txt$")
+_RUN_PATH = re.compile(r"gha://[^/]+/[^/]+/\d+/")
+_TRACE_PATH = re.compile(r"gitlab://.+/\d+/(?P<job>[^/]+?)(?: \(\d+\))?\.log$")
 _TABBED_JOB = re.compile(rf"^\ufeff?([^\t\n]+)\t[^\t\n]+\t\ufeff?{_SEVENTH}")
 ISO = re.compile(
     r"\b(20\d\d)-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(Z|UTC|[+-]\d\d:?\d\d)?"
@@ -96,12 +98,16 @@ def detect_jobs(texts: pl.Series) -> list[str | None]:
 
 
 def read_job(first: str, path: str) -> str | None:
-    """Return the name of the job that stands before the time in the `first` line of a log as it is; or of
-    GitHub's archive of logs the name of a member.
+    """Return the name of the job that stands before the time in the `first` line of a log as it is; or that
+    the path names: of a member of GitHub's archive of logs, fetched or not, of a trace of GitLab's.
     """
     if found := _TABBED_JOB.match(first):
         return found[1][:200]
+    if found := _TRACE_PATH.match(path):
+        return found["job"][:200]
     archive, inside, member = path.partition("!/")
+    if fetched := _RUN_PATH.match(path):
+        archive, inside, member = fetched[0], "/", path[fetched.end() :]
     if inside and archive and (found := _STEP_FILE.search(member)):
         return (found["job"] or found["step"])[:200]
     return None

@@ -22,6 +22,7 @@ from tests.bench.make_log import CORPUS
 from tests.bench.measure import CannotMeasure, Figure, Options, render_table
 from tests.bench.memory import measure_memory
 from tests.bench.needles import measure_needles
+from tests.bench.plan import measure_plan
 from tests.bench.read import measure_read
 from tests.bench.runs import measure_runs
 from tests.bench.small import measure_small
@@ -39,6 +40,7 @@ TOPICS: dict[str, Bench] = {
     "cache": measure_cache,
     "runs": measure_runs,
     "fanout": measure_fanout,
+    "plan": measure_plan,
     "startup": measure_startup,
 }
 

@@ -173,6 +173,30 @@ def make_runs(path: Path, count: str) -> None:
         warehouse.write_run(replace(RUN, run_id=run_id, started_at=at))
 
 
+def make_inventory(path: Path, count: str) -> None:
+    """A month's inventory of a store, as S3 writes it: 400 projects of very different size, by day and job;
+    objects are 100 MB in the mean, and most of them a tenth of that."""
+    import polars as pl
+
+    path.mkdir()
+    number = pl.int_range(int(count), eager=False, dtype=pl.UInt64)
+    mixed = number * 2654435761 % 4294967296 / 4294967296  # even, and the same each time
+    project = (mixed * mixed * 400).cast(pl.Int64)
+    day = number * 30 // int(count) + 1
+    job = number * 40503 % 10
+    key = pl.format(
+        "ci-logs/project-{}/2026-11-{}/job-{}/{}.log.gz",
+        project.cast(pl.String).str.zfill(3),
+        day.cast(pl.String).str.zfill(2),
+        job,
+        number,
+    )
+    other = number * 40503 % 65536 / 65536
+    size = (22_000_000 / (other + 0.012)).cast(pl.Int64)
+    rows = pl.select(pl.lit("logs").alias("bucket"), key.alias("key"), size.alias("size")).lazy()
+    rows.sink_csv(path / "inventory.csv", include_header=False, quote_style="non_numeric")
+
+
 def name_key(number: int) -> str:
     """Return a key as long, and as scattered, as real ones."""
     return f"k1:{random.Random(number).getrandbits(256):064x}"
@@ -188,6 +212,7 @@ MAKERS: dict[str, Callable[..., None]] = {
     "failures": make_failures,
     "answers": make_answers,
     "runs": make_runs,
+    "inventory": make_inventory,
 }
 
 

@@ -122,7 +122,7 @@ def test_doctor_passes_where_nothing_is_configured(environment: dict[str, str], 
     found = json.loads(done.stdout)
     assert (done.returncode, found["status"], done.stderr) == (0, "ok", "")
     names = {each["name"]: each["status"] for each in found["checks"]}
-    outside = {"ollama", "openai", "bedrock", "s3", "slack"}
+    outside = {"ollama", "openai", "bedrock", "s3", "slack", "github", "gitlab", "jenkins"}
     assert names.keys() == outside | {"python", "packages", "language", "warehouse", "prefect", "mlflow"}
     assert {names[each] for each in names.keys() - outside} == {"ok"}
     assert all(each["remedy"] for each in found["checks"] if each["status"] != "ok")
@@ -144,3 +144,14 @@ def test_doctor_refuses_wrong_settings(environment: dict[str, str]) -> None:
     done = call(environment, "doctor", BIFROST_LANG="fr")
     assert (done.returncode, done.stdout) == (2, "")
     assert "BIFROST_LANG" in done.stderr
+
+
+def test_doctor_checks_single_parts(environment: dict[str, str]) -> None:
+    """A health check asks for what a run needs alone, and a part that there isn't is a slip."""
+    done = call(environment, "doctor", "--check", "warehouse", "--check", "prefect", "--format", "json")
+    assert done.returncode == 0
+    assert [each["name"] for each in json.loads(done.stdout)["checks"]] == ["warehouse", "prefect"]
+    down = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    assert call(environment, "doctor", "--check", "prefect", **down).returncode == 3
+    assert call(environment, "doctor", "--check", "warehouse", **down).returncode == 0
+    assert call(environment, "doctor", "--check", "wherehouse").returncode == 2
