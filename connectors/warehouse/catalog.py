@@ -18,6 +18,7 @@ import duckdb
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import ROOT, t
 from connectors.storage import Storage
+from connectors.warehouse.bucket import open_bucket
 from connectors.warehouse.location import MARKER, encode_name
 
 # `runs` first: the views of the others ask it which runs are complete.
@@ -60,9 +61,9 @@ def table_prefix(table: str, project: str) -> str:
     return f"{table}/" if table == "cache" else f"{table}/project={encode_name(project)}/"
 
 
-def escape_pattern(path: Path) -> str:
-    """Return `path` such that DuckDB's and Polars' patterns mean exactly it."""
-    return re.sub(r"([*?\[])", r"[\1]", str(path))
+def escape_pattern(location: str) -> str:
+    """Return `location` such that DuckDB's patterns mean exactly it."""
+    return re.sub(r"([*?\[])", r"[\1]", location)
 
 
 def quote_sql(text: str) -> str:
@@ -70,9 +71,9 @@ def quote_sql(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def render_views(root: Path) -> dict[str, str]:
-    """Return the statements that create the views over the tables in the folder `root`, in order."""
-    patterns = {table: quote_sql(f"{escape_pattern(root / table)}/**/*.parquet") for table in TABLES}
+def render_views(location: str) -> dict[str, str]:
+    """Return the statements that create the views over the warehouse at `location`, in order."""
+    patterns = {table: quote_sql(f"{escape_pattern(location)}/{table}/**/*.parquet") for table in TABLES}
     return {
         name: re.sub(r"\{(\w+)\}", lambda found: patterns[found.group(1)], script)
         for name, script in read_views().items()
@@ -90,13 +91,12 @@ def refresh_catalog(storage: Storage, *, migrate: bool) -> None:
         WarehouseError: a newer version of the program made this warehouse, or a file in it is damaged.
     """
     recorded = _read_marker(storage)
-    root = Path(storage.location)
     version = read_migrations()[-1][0]
     if recorded.get("schema_version", 0) > version:
         raise WarehouseError(
             t("warehouse.newer", location=storage.location, found=recorded["schema_version"], known=version)
         )
-    views = render_views(root)
+    views = render_views(storage.location)
     # Where the folder is and which columns there are is part of what the views say.
     digest = hashlib.sha256(f"{version}{''.join(views.values())}".encode()).hexdigest()
     state = {"product": "bifrost-flow", "schema_version": version, "views": f"sha256:{digest}"}
@@ -149,6 +149,8 @@ def _write_catalog(storage: Storage, views: dict[str, str]) -> None:
         # Not in the warehouse: DuckDB takes a question mark in a database's path for the start of options.
         built = Path(folder) / CATALOG
         with duckdb.connect() as connection:
+            # The columns are those of the tables without rows: no other file of a bucket is looked at.
+            open_bucket(connection, storage, [f"{table}/{SCHEMA_FILE}" for table in TABLES])
             # One footer read for all views instead of one a view.
             connection.execute("SET parquet_metadata_cache = true")
             connection.execute(

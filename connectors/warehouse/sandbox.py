@@ -5,12 +5,12 @@ still lets `COPY … TO` write *inside* the warehouse, and DuckDB 2.0 takes a CO
 SELECT: so each statement is also looked at as parsed, and only what is a query throughout is run.
 """
 
+import errno
 import json
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -18,7 +18,8 @@ import duckdb
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
 from connectors.storage import Storage
-from connectors.warehouse.catalog import escape_pattern, quote_sql, read_views, render_views
+from connectors.warehouse.bucket import open_bucket
+from connectors.warehouse.catalog import TABLES, escape_pattern, quote_sql, read_views, render_views
 
 # Kinds of node that a parsed query may consist of; COPY_QUERY_NODE, INSERT_QUERY_NODE and the like are not
 # here.
@@ -48,8 +49,13 @@ class Rows:
 
 
 @contextmanager
-def connect_readonly(root: Path, views: Sequence[str]) -> Generator[duckdb.DuckDBPyConnection]:
-    """Open a connection that has `views` (their statements) and reaches nothing but what is in `root`."""
+def connect_readonly(storage: Storage, views: Mapping[str, str]) -> Generator[duckdb.DuckDBPyConnection]:
+    """Open a connection that has `views` (their statements) and reaches nothing but the warehouse.
+
+    Raises:
+        OSError: the warehouse is in a bucket, which can't be read.
+    """
+    failures: list[OSError] = []
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
@@ -61,25 +67,31 @@ def connect_readonly(root: Path, views: Sequence[str]) -> Generator[duckdb.DuckD
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET parquet_metadata_cache = true")
-        folders = ", ".join(quote_sql(text) for text in sorted({str(root), escape_pattern(root)}))
+        failures = open_bucket(connection, storage, [f"{name}/" for name in views if name in TABLES])
+        places = {storage.location, escape_pattern(storage.location)}
+        folders = ", ".join(quote_sql(place) for place in sorted(places))
         connection.execute(f"SET allowed_directories = [{folders}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        for script in views:
+        for script in views.values():
             connection.execute(script)
         yield connection
+    except duckdb.Error as error:
+        if failures:
+            raise failures[0] from error
+        raise
     finally:
         connection.close()
 
 
-def select_views(root: Path, sql: str) -> list[str]:
+def select_views(location: str, sql: str) -> dict[str, str]:
     """Return the statements that create the views named in `sql`, and those that these build on, in order.
 
     Creating a view reads the footers of all its files, so views that nobody asks for are left out.
     """
-    scripts = render_views(root)
+    scripts = render_views(location)
     if _CATALOGUE_WORDS.search(sql):
-        return list(scripts.values())
+        return scripts
     needed: set[str] = set()
     texts = [sql]
     while texts:
@@ -87,7 +99,7 @@ def select_views(root: Path, sql: str) -> list[str]:
         found = (words & scripts.keys()) - needed
         needed |= found
         texts.extend(re.sub(r"--.*", "", read_views()[name]) for name in found)
-    return [script for name, script in scripts.items() if name in needed]
+    return {name: script for name, script in scripts.items() if name in needed}
 
 
 def run_query(storage: Storage, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
@@ -96,16 +108,18 @@ def run_query(storage: Storage, sql: str, parameters: Mapping[str, object] | Non
     Raises:
         WarehouseError: it isn't one query, or DuckDB refuses it; the message is DuckDB's.
     """
-    root = Path(storage.location)
     try:
         sql.encode("utf-8")
         try:
-            return _run(root, sql, parameters, select_views(root, sql))
+            return _run(storage, sql, parameters, select_views(storage.location, sql))
         except duckdb.CatalogException:
             # A name was not found; with all views at hand, DuckDB can say which one was meant.
-            return _run(root, sql, parameters, list(render_views(root).values()))
+            return _run(storage, sql, parameters, render_views(storage.location))
     except duckdb.Error as error:
         raise WarehouseError(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise WarehouseError(t("warehouse.unusable", location=storage.location, reason=reason)) from error
     except UnicodeEncodeError as error:
         raise WarehouseError(t("warehouse.not_text")) from error
     except RecursionError as error:
@@ -117,19 +131,26 @@ def run_query(storage: Storage, sql: str, parameters: Mapping[str, object] | Non
         raise
 
 
-def _run(root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str]) -> Rows:
+def _run(
+    storage: Storage, sql: str, parameters: Mapping[str, object] | None, views: Mapping[str, str]
+) -> Rows:
     for _ in range(_RETRIES):
         try:
-            return _run_once(root, sql, parameters, views)
+            return _run_once(storage, sql, parameters, views)
         except duckdb.IOException as error:
             # A file was put in another's place after the folder was listed: the new list has it.
             if "No such file" not in str(error):
                 raise
-    return _run_once(root, sql, parameters, views)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
+    return _run_once(storage, sql, parameters, views)
 
 
-def _run_once(root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str]) -> Rows:
-    with connect_readonly(root, views) as connection:
+def _run_once(
+    storage: Storage, sql: str, parameters: Mapping[str, object] | None, views: Mapping[str, str]
+) -> Rows:
+    with connect_readonly(storage, views) as connection:
         _check_is_query(connection, sql)
         connection.execute(sql, dict(parameters) if parameters else None)
         description = connection.description or []
