@@ -47,6 +47,7 @@ from connectors.models.limits import Budget, Caps, Rates
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
 from connectors.prompts import choose_prompt, read_snapshot
+from connectors.s3.access import S3Access, use_access
 from connectors.similar import find_similar
 from connectors.slack import SlackResult
 from connectors.sources import Source
@@ -95,6 +96,7 @@ class Job:
         tracked: bool = True,
     ) -> None:
         self.settings = settings
+        use_access(S3Access(**settings.s3.model_dump()))
         self.source = name_source(paths)
         self._reference = parse_reference(prompt)
         self._chosen_prompt: Prompt | None = None

@@ -163,7 +163,7 @@ class Placed(Protocol):
 P = TypeVar("P", bound=Placed)
 
 
-def fetch_ahead(sources: Iterable[P]) -> Iterator[P]:
+def fetch_small_ahead(sources: Iterable[P]) -> Iterator[P]:
     """Yield `sources` in order, small ones in buckets with their bytes at hand.
 
     Some are fetched while the caller is at work on others, so that none is waited for by itself.

@@ -16,9 +16,9 @@ from functools import cache
 from typing import Any, TypeVar
 
 from bifrost_flow.progress import stop_requested
-from connectors.s3.access import (
+from connectors.s3.access import S3Access
+from connectors.s3.client import (
     VENDOR_ERRORS,
-    S3Access,
     is_unreachable,
     may_pass,
     open_client,
