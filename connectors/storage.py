@@ -165,7 +165,7 @@ class LocalStorage:
     @contextmanager
     def hold_alone(self, name: str) -> Generator[None]:
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
