@@ -25,9 +25,11 @@ from connectors.reading import (
     SNIFF_BYTES,
     ReadFacts,
     Source,
+    fetch_ahead,
     is_binary,
     read_blocks,
 )
+from connectors.s3.access import is_s3
 
 __all__ = [
     "BLOCK_BYTES",
@@ -35,6 +37,7 @@ __all__ = [
     "ReadFacts",
     "Source",
     "describe_unread",
+    "fetch_ahead",
     "find_sources",
     "read_blocks",
     "remove_spooled",
@@ -70,15 +73,17 @@ def find_sources(
     """Return the logs that `targets` name, and a row and a problem for each that can't be read.
 
     A target is a file (read whatever its name), a folder (its logs, recursively, sorted, without hidden
-    folders), a glob (`**` included) or `-` for standard input. A zip or tar, named or in a folder, gives the
-    logs in it. `max_bytes` leaves larger files and members out. Hand the sources to `remove_spooled` when
-    they are read.
+    folders), a glob (`**` included), any of these in a bucket (`s3://`), or `-` for standard input. A zip or
+    tar, named or in a folder, gives the logs in it. `max_bytes` leaves larger files and members out. Hand the
+    sources to `remove_spooled` when they are read.
     """
     found = _Found()
     try:
         for target in dict.fromkeys(targets):
             if target in STDIN_NAMES:
                 _spool_stdin(found, stdin)
+            elif is_s3(target):
+                _add_objects(found, target, max_bytes)
             elif os.path.lexists(target):
                 _add_path(found, target, max_bytes)
             elif glob.has_magic(target):
@@ -89,6 +94,16 @@ def find_sources(
         remove_spooled(found.sources)
         raise
     return found.sources, found.files, found.problems
+
+
+def _add_objects(found: _Found, target: str, max_bytes: int | None) -> None:
+    # Costs botocore, which files can do without.
+    from connectors.s3.find import find_in_bucket
+
+    for source in find_in_bucket(target, report=found.report, max_bytes=max_bytes):
+        if source.path not in found.seen:
+            found.seen.add(source.path)
+            found.sources.append(source)
 
 
 def _spool_stdin(found: _Found, stdin: BinaryIO | None) -> None:
@@ -116,7 +131,8 @@ def _read_block(source: BinaryIO) -> bytes:
 def remove_spooled(sources: Sequence[Source]) -> None:
     """Delete the temporary copies of standard input and of compressed tars among `sources`."""
     for source in sources:
-        if source.path in STDIN_NAMES or (source.member and source.member.spooled):
+        spooled = source.path in STDIN_NAMES or (source.member and source.member.spooled)
+        if spooled and isinstance(source.location, Path):
             source.location.unlink(missing_ok=True)
 
 

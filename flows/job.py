@@ -47,6 +47,7 @@ from connectors.models.limits import Budget, Caps, Rates
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
 from connectors.prompts import choose_prompt, read_snapshot
+from connectors.s3.access import S3Access, is_s3, use_access
 from connectors.similar import find_similar
 from connectors.slack import SlackResult
 from connectors.sources import Source
@@ -95,6 +96,7 @@ class Job:
         tracked: bool = True,
     ) -> None:
         self.settings = settings
+        use_access(S3Access(**settings.s3.model_dump()))
         self.source = name_source(paths)
         self._reference = parse_reference(prompt)
         self._chosen_prompt: Prompt | None = None
@@ -457,8 +459,11 @@ class Job:
 
 def name_source(paths: Sequence[str]) -> str:
     """Return a short name for what a run reads."""
+    if not paths:
+        return "?"
     more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
-    return f"{Path(paths[0]).name or paths[0]}{more}" if paths else "?"
+    name = paths[0] if is_s3(paths[0]) else Path(paths[0]).name or paths[0]
+    return f"{name}{more}"
 
 
 def describe_failed_run(run_id: str, project: str, source: str, started_at: datetime) -> Run:
