@@ -137,6 +137,14 @@ class FanoutSettings(Section):
     tokens_per_minute: int | None = _described("fanout.tokens_per_minute", ge=1)
 
 
+class S3Settings(Section):
+    endpoint: Url | None = _described("s3.endpoint")
+    region: str | None = _described("s3.region")
+    profile: str | None = _described("s3.profile")
+    anonymous: bool = _described("s3.anonymous", False)
+    path_style: bool | None = _described("s3.path_style")
+
+
 class SlackSettings(Section):
     webhook_url: SecretStr | None = _described("slack.webhook_url")
     token: SecretStr | None = _described("slack.token")
@@ -213,6 +221,7 @@ class Settings(BaseSettings):
     output: OutputSettings = _section(OutputSettings)
     evidence: EvidenceSettings = _section(EvidenceSettings)
     fanout: FanoutSettings = _section(FanoutSettings)
+    s3: S3Settings = _section(S3Settings)
     slack: SlackSettings = _section(SlackSettings)
     webhook: WebhookSettings = _section(WebhookSettings)
     mlflow: MLflowSettings = _section(MLflowSettings)

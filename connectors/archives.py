@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bifrost_flow.language import t
 from connectors.listing import Enough, Listing, Report, is_archive
+from connectors.members import Location
 from connectors.reading import BROKEN_ERRORS, Source
 from connectors.tars import find_in_tar
 from connectors.zips import find_in_zip
@@ -12,16 +13,19 @@ from connectors.zips import find_in_zip
 __all__ = ["find_members", "is_archive"]
 
 
-def find_members(path: str, *, report: Report, max_bytes: int | None = None) -> Iterator[Source]:
+def find_members(
+    path: str, *, report: Report, max_bytes: int | None = None, location: Location | None = None
+) -> Iterator[Source]:
     """Yield the logs in the archive `path`, in its order, as `path!/member`.
 
     What can't be read is told to `report` with a status and a message; nothing is raised for it.
-    `max_bytes` leaves members out that are larger unpacked.
+    `max_bytes` leaves members out that are larger unpacked. `location` is where the bytes are, of what is no
+    path.
     """
-    listing = Listing(path, report, max_bytes)
+    listing = Listing(path, location or Path(path), report, max_bytes)
     find = find_in_zip if path.lower().endswith(".zip") else find_in_tar
     try:
-        with Path(path).open("rb") as raw:
+        with listing.location.open("rb") as raw:
             yield from find(raw, listing)
     except Enough as limit:
         report(path, "too_large", str(limit))

@@ -1,6 +1,7 @@
 """Bring baselines to the logs of a run: from logs that a person names as good, or from earlier runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import polars as pl
@@ -22,10 +23,19 @@ from bifrost_flow.jobkey import name_job
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence
 from connectors.ci.access import CiAccess
-from connectors.sources import MAX_LINE_BYTES, ReadFacts, Source, find_sources, read_blocks, remove_spooled
+from connectors.sources import (
+    MAX_LINE_BYTES,
+    ReadFacts,
+    Source,
+    fetch_ahead,
+    find_sources,
+    read_blocks,
+    remove_spooled,
+)
 from connectors.warehouse import Warehouse
 
 PEEK_BYTES = 1 << 16
+PEEKERS = 16
 LAST_RUNS = 5  # that passed, of each job
 
 
@@ -45,7 +55,7 @@ def read_baseline(targets: Sequence[str], *, ci: CiAccess | None = None) -> Base
 
 
 def _hash_sources(sources: Sequence[Source]) -> Iterator[pl.Series]:
-    for source in sources:
+    for source in fetch_ahead(sources):
         facts = ReadFacts()
         for block in read_blocks(source, facts):
             lines, _ = split_lines(block, MAX_LINE_BYTES, trusted=False)
@@ -61,7 +71,8 @@ def look_up_baselines(warehouse: Warehouse, sources: Sequence[Source]) -> Mappin
     """
     if not warehouse.has_known_good():
         return {}
-    keys = {source.path: name_job(source.path, peek_job(source)) for source in sources}
+    jobs = _peek_jobs(sources)
+    keys = {source.path: name_job(source.path, job) for source, job in zip(sources, jobs, strict=True)}
     wanted = sorted({key for key in keys.values() if key is not None})
     found = {
         key: Baseline(pl.Series(templates, dtype=pl.UInt64), whole)
@@ -70,6 +81,14 @@ def look_up_baselines(warehouse: Warehouse, sources: Sequence[Source]) -> Mappin
         )
     }
     return {path: found[key] for path, key in keys.items() if key in found}
+
+
+def _peek_jobs(sources: Sequence[Source]) -> list[str | None]:
+    if all(source.version is None for source in sources):
+        return [peek_job(source) for source in sources]
+    # Each look into an object waits for an answer.
+    with ThreadPoolExecutor(PEEKERS, thread_name_prefix="peek") as threads:
+        return list(threads.map(peek_job, sources))
 
 
 def peek_job(source: Source) -> str | None:

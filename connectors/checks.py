@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ from connectors.models.aws import BEDROCK_KEY, find_region
 from connectors.models.choose import SUGGESTED_MODEL, probe_ollama
 from connectors.models.http import is_loopback
 from connectors.prefect_server import find_configured_url, find_kept_server, is_healthy
+from connectors.storage import LocalStorage, Storage
 from connectors.tracking_store import find_sqlite_path, mask_uri
-from connectors.warehouse.location import resolve_location
+from connectors.warehouse.location import MARKER, resolve_location
 
 TIMEOUT_S = 8.0
 REQUEST_TIMEOUT_S = 3.0
@@ -114,9 +116,12 @@ def check_warehouse(location: str) -> Check:
     """Can the warehouse be written, and is there room?"""
     mend = t("doctor.warehouse_mend")
     try:
-        root = Path(resolve_location(location).location)
+        storage = resolve_location(location)
     except WarehouseError as error:
         return Check("warehouse", "failed", str(error), mend)
+    if not isinstance(storage, LocalStorage):
+        return _check_bucket(storage)
+    root = storage.folder
     folder = next(path for path in (root, *root.parents) if path.exists())
     try:
         # Looking at the permissions isn't enough: the disk may be mounted read-only.
@@ -130,6 +135,20 @@ def check_warehouse(location: str) -> Check:
         return Check("warehouse", "failed", t("doctor.warehouse_full", path=root, free=size), mend)
     key = "doctor.warehouse_ok" if folder == root else "doctor.warehouse_new"
     return Check("warehouse", "ok", t(key, path=root, free=size))
+
+
+def _check_bucket(storage: Storage) -> Check:
+    """Can objects be listed, written and removed below the prefix? It is tried."""
+    probe = f".{uuid.uuid4().hex}.probe"
+    try:
+        found = storage.find(MARKER)
+        storage.write(probe, b"")
+        storage.delete(probe)
+    except OSError as error:
+        detail = t("doctor.warehouse_unwritable", path=storage.location, reason=error.strerror or error)
+        return Check("warehouse", "failed", detail, t("doctor.bucket_mend"))
+    key = "doctor.bucket_ok" if found else "doctor.bucket_new"
+    return Check("warehouse", "ok", t(key, path=storage.location))
 
 
 def check_ollama(url: str, model: str | None, *, wanted: bool) -> Check:
@@ -220,10 +239,12 @@ def check_webhook(url: str | None, secret: str | None) -> Check:
     return Check("webhook", "ok", t("doctor.webhook_signed" if secret else "doctor.webhook_unsigned"))
 
 
-def check_s3(*, wanted: bool) -> Check:
+def check_s3(*, wanted: bool, profile: str | None = None, anonymous: bool = False) -> Check:
     """Can AWS credentials be found for S3? Nobody is asked."""
+    if anonymous:
+        return Check("s3", "ok", t("doctor.s3_anonymous"))
     try:
-        source = _find_aws_source(botocore.session.Session())
+        source = _find_aws_source(botocore.session.Session(profile=profile))
     except botocore.exceptions.BotoCoreError as error:
         return Check("s3", "failed", str(error), t("doctor.aws_mend"))
     if source is None:

@@ -17,7 +17,7 @@ from bifrost_flow.evidence.scan import scan_file, scan_small_files
 from bifrost_flow.language import t
 from bifrost_flow.records import Chunk, FileEvidence, LogFile
 from connectors.extraction_pool import ExtractionPlan, ExtractionPool
-from connectors.sources import BLOCK_BYTES, MAX_LINE_BYTES, ReadFacts, Source, read_blocks
+from connectors.sources import BLOCK_BYTES, MAX_LINE_BYTES, ReadFacts, Source, fetch_ahead, read_blocks
 
 if TYPE_CHECKING:
     from bifrost_flow.evidence.filtering import EventFilter
@@ -147,7 +147,7 @@ def _extract_small(
     bytes_done: Callable[[int], None] | None,
 ) -> Iterator[FileEvidence]:
     read: list[tuple[Source, ReadFacts, bytes]] = []
-    for source in sources:
+    for source in fetch_ahead(sources):
         facts = ReadFacts(hashed=plan.hashed)
         blocks = list(islice(_read(source, facts, plan), 2))
         if len(blocks) > 1:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from bifrost_flow.evidence.baseline import Baseline
 from bifrost_flow.language import current_language, set_language
 from bifrost_flow.records import FileEvidence
-from connectors.sources import MAX_LINE_BYTES, Source
+from connectors.sources import MAX_LINE_BYTES, Source, fetch_ahead
 
 if TYPE_CHECKING:
     from bifrost_flow.evidence.filtering import EventFilter
@@ -50,7 +50,8 @@ class ExtractionPool:
     def __init__(self, processes: int, plan: ExtractionPlan) -> None:
         self.processes = processes
         self._plan = plan
-        self._threads = ThreadPoolExecutor(processes)
+        # Twice as many batches are out: of those in a bucket, some are fetched while others are read.
+        self._threads = ThreadPoolExecutor(2 * processes)
         self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
         self._started: list[subprocess.Popen[bytes]] = []
         for _ in range(processes):
@@ -71,6 +72,7 @@ class ExtractionPool:
         return self._threads.submit(self._exchange, batch)
 
     def _exchange(self, batch: Sequence[Source]) -> list[FileEvidence] | None:
+        batch = list(fetch_ahead(batch))
         process = self._idle.get() or self._start()
         try:
             answer = _ask(process, (current_language(), batch, self._plan.narrow(batch)))

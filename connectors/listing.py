@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from bifrost_flow.language import t
 from connectors.lognames import OBJECT_SUFFIXES, OTHER_FOLDERS, holds_events, judge_name
-from connectors.members import Member
+from connectors.members import Location, Member
 from connectors.reading import BROKEN_ERRORS, MAX_EXPANDED_BYTES, MAX_RATIO, is_binary
 
 ARCHIVE_NAME = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zstd?|lzma))$", re.IGNORECASE)
@@ -30,6 +30,7 @@ class Listing:
     """What has been seen of one archive, and what of it is let through."""
 
     archive: str
+    location: Location
     report: Report
     max_bytes: int | None
     shown: set[str] = field(default_factory=set)

@@ -3,12 +3,18 @@
 Nothing is unpacked to disk and no directory is read again: a member knows where its bytes begin.
 """
 
-import os
+import io
 import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Union, cast
+
+if TYPE_CHECKING:
+    from connectors.s3.stream import ObjectPlace
+
+# Where the bytes of a file are.
+Location = Union[Path, "ObjectPlace"]
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # APPNOTE.TXT 4.3.7
 LOCAL_MAGIC = b"PK\x03\x04"
@@ -29,7 +35,15 @@ class Member:
     spooled: bool = False  # lies in a temporary copy, which is removed after reading
 
 
-def open_member(location: Path, member: Member) -> IO[bytes]:
+def measure(stream: IO[bytes]) -> int:
+    """Return the size in bytes of an open file, which stays where it is."""
+    position = stream.tell()
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(position)
+    return size
+
+
+def open_member(location: Location, member: Member) -> IO[bytes]:
     """Return the unpacked bytes of `member`, streaming; closing it closes the archive.
 
     A cut off member just ends early. Its CRC is not checked here: zipfile would drop the last bytes read
@@ -51,7 +65,7 @@ def open_member(location: Path, member: Member) -> IO[bytes]:
         entry = zipfile.ZipInfo()
         entry.compress_type = member.method
         # Of a cut off archive zipfile gives the last bytes only if it expects no more than there are.
-        entry.compress_size = max(0, min(member.packed, os.fstat(raw.fileno()).st_size - raw.tell()))
+        entry.compress_size = max(0, min(member.packed, measure(raw) - raw.tell()))
         entry.file_size = member.size
         # The bytes of a tar's member are those of a stored one in a zip.
         return zipfile.ZipExtFile(cast("BinaryIO", raw), "r", entry, None, True)  # ty: ignore

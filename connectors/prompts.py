@@ -11,13 +11,12 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bifrost_flow.errors import DeliveryError, SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.prompts import PRODUCTION, Prompt, PromptReference, check_prompt, list_prompts, load_prompt
-from connectors.files import write_text_file
+from connectors.storage import open_storage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -152,12 +151,15 @@ def write_snapshot(registry: PromptRegistry, warehouse: str, tracking_uri: str) 
             if found := registry.find(PromptReference(name)):
                 known[name] = asdict(found.prompt)
     content = json.dumps({"store": _digest(tracking_uri), "prompts": known}, ensure_ascii=False, indent=1)
-    path = Path(warehouse) / SNAPSHOT
-    with suppress(OSError):
-        if path.read_text(encoding="utf-8") == content:
-            return
-    if known or path.exists():
-        write_text_file(path, content)
+    try:
+        storage, kept = open_storage(warehouse), b""
+        with suppress(FileNotFoundError):
+            kept = storage.read(SNAPSHOT)
+        if kept != content.encode() and (known or kept):
+            storage.write(SNAPSHOT, content.encode())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DeliveryError(t("files.unwritable", path=f"{warehouse}/{SNAPSHOT}", reason=reason)) from error
 
 
 def read_snapshot(warehouse: str, tracking_uri: str) -> dict[str, Prompt]:
@@ -166,7 +168,7 @@ def read_snapshot(warehouse: str, tracking_uri: str) -> dict[str, Prompt]:
     Only for these: others can be in the registry alone, so whoever names one waits for it.
     """
     try:
-        content = json.loads((Path(warehouse) / SNAPSHOT).read_text(encoding="utf-8"))
+        content = json.loads(open_storage(warehouse).read(SNAPSHOT))
         if content["store"] != _digest(tracking_uri):
             return {}
         return {name: Prompt(**fields) for name, fields in content["prompts"].items()}

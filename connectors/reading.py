@@ -18,13 +18,12 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from bifrost_flow.language import t
-from connectors.members import Member, open_member
+from connectors.members import Location, Member, open_member
 
 BLOCK_BYTES = 16 << 20
 # A line is cut here: nobody reads further, and one line of a gigabyte must not fill the memory.
@@ -53,6 +52,8 @@ BROKEN_ERRORS = (
 
 # Control characters that no text has.
 _JUNK = bytes((*range(1, 7), *range(14, 27), *range(28, 32)))
+# Of these all there is was looked at.
+_WHOLE = ("read", "empty", "binary")
 _PADDING = re.compile(rb"\x00{64,}")
 
 
@@ -61,17 +62,35 @@ class Source:
     """A log that can be read: `path` is what a person sees, `location` where the bytes are."""
 
     path: str
-    location: Path
+    location: Location
     size: int  # bytes on disk; of a member, unpacked
     member: Member | None = None  # set where `location` is an archive
     spooled: bool = False  # `location` is a temporary copy, which is removed after reading
+
+    @property
+    def version(self) -> str | None:
+        """Which version of an object is read; None for a file, whose bytes are hashed for that."""
+        etag = getattr(self.location, "etag", None)
+        return None if etag is None else f"etag:{etag}"
+
+
+def fetch_ahead(sources: Iterable[Source]) -> Iterator[Source]:
+    """Yield `sources` in order; small ones in buckets have their bytes at hand, fetched while the caller is
+    at work on others."""
+    listed = list(sources)
+    if all(source.version is None for source in listed):
+        yield from listed
+        return
+    from connectors.s3.stream import fetch_small_ahead
+
+    yield from fetch_small_ahead(listed)
 
 
 @dataclass(slots=True)
 class ReadFacts:
     """What reading a source to its end has shown; complete once the blocks are used up."""
 
-    sha256: str | None = None
+    sha256: str | None = None  # of an object in a bucket, `etag:` and its etag
     bytes: int = 0  # on disk
     encoding: str = "utf-8"
     format: str = "plain"
@@ -200,17 +219,19 @@ def read_blocks(
         yield from _read_member(source, source.member, facts, block_bytes, max_line_bytes)
         return
     try:
-        raw = source.location.open("rb")
+        raw = cast("io.BufferedReader", source.location.open("rb"))
     except OSError as error:
-        facts.status = "unreadable"
-        facts.error = t("source.unreadable", path=source.path, reason=error.strerror or error)
+        facts.status, facts.error = "unreadable", _describe_failure(source, error)
         return
     with raw:
-        head = raw.peek(SNIFF_BYTES)[:SNIFF_BYTES]
-        # A log that is written to faster than it is read would never end: what was there at first is read.
-        status = os.fstat(raw.fileno())
-        limit = status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
-        hashing = _HashingReader(cast("BinaryIO", raw), limit, hashed=facts.hashed)
+        try:
+            head = raw.peek(SNIFF_BYTES)[:SNIFF_BYTES]
+        except OSError as error:  # of an object, whose bytes are asked for only now
+            facts.status, facts.error = "unreadable", _describe_failure(source, error)
+            return
+        limit = _find_end(raw) if source.version is None else None
+        hashed = facts.hashed and source.version is None
+        hashing = _HashingReader(cast("BinaryIO", raw), limit, hashed=hashed)
         facts.format = next((name for magic, name in MAGIC if head.startswith(magic)), "plain")
         stream = cast("IO[bytes]", hashing)
         if facts.format != "plain":
@@ -218,14 +239,22 @@ def read_blocks(
         yield from _decode(
             _guard(stream, hashing, source, facts, block_bytes), source, facts, block_bytes, max_line_bytes
         )
+        if source.version is not None:
+            # Nothing is fetched for a hash alone.
+            facts.sha256 = source.version if facts.status in _WHOLE else None
+            return
         try:
             facts.sha256 = hashing.finish()
         except OSError as error:
-            facts.status, facts.error = (
-                "unreadable",
-                t("source.unreadable", path=source.path, reason=error.strerror or error),
-            )
+            facts.status, facts.error = "unreadable", _describe_failure(source, error)
         facts.bytes = hashing.count or source.size
+
+
+def _find_end(raw: io.BufferedReader) -> int | None:
+    """Return how much of a file is read: what there was at first. A log that is written to faster than it is
+    read would never end."""
+    status = os.fstat(raw.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
 
 
 def _read_member(
@@ -241,7 +270,7 @@ def _read_member(
         facts.status, facts.error = "unreadable", _describe_failure(source, error)
         return
     with raw:
-        hashing = _HashingReader(cast("BinaryIO", raw), hashed=facts.hashed)
+        hashing = _HashingReader(cast("BinaryIO", raw), hashed=facts.hashed and source.version is None)
         packing = next((name for magic, name in MAGIC if head.startswith(magic)), "plain")
         stream = cast("IO[bytes]", hashing)
         if packing != "plain":
@@ -261,13 +290,13 @@ def _read_member(
         elif packing == "plain" and member.crc is not None and hashing.crc != member.crc:
             facts.status, facts.error = "truncated", t("archive.bad_crc", path=source.path)
         else:
-            facts.sha256 = sha256
+            facts.sha256 = source.version or sha256
 
 
 def _describe_failure(source: Source, error: Exception) -> str:
     # An OSError with a number is the disk's; without one it is the unpacker's.
     failed = isinstance(error, OSError) and error.errno is not None
-    reason = str(error) or t("archive.cut")
+    reason = (failed and error.strerror) or str(error) or t("archive.cut")
     return t("source.unreadable" if failed else "source.broken", path=source.path, reason=reason)
 
 

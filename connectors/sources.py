@@ -26,9 +26,11 @@ from connectors.reading import (
     SNIFF_BYTES,
     ReadFacts,
     Source,
+    fetch_ahead,
     is_binary,
     read_blocks,
 )
+from connectors.s3.access import is_s3
 
 __all__ = [
     "BLOCK_BYTES",
@@ -36,6 +38,7 @@ __all__ = [
     "ReadFacts",
     "Source",
     "describe_unread",
+    "fetch_ahead",
     "find_sources",
     "read_blocks",
     "remove_spooled",
@@ -75,10 +78,10 @@ def find_sources(
     """Return the logs that `targets` name, and a row and a problem for each that can't be read.
 
     A target is a file (read whatever its name), a folder (its logs, recursively, sorted, without hidden
-    folders), a glob (`**` included) or `-` for standard input. A zip or tar, named or in a folder, gives the
-    logs in it. `gha://…`, `gitlab://…` and `jenkins://…` name logs of CI systems, which `ci` says how to
-    reach. `max_bytes` leaves larger files and members out. Hand the sources to `remove_spooled` when they are
-    read.
+    folders), a glob (`**` included), any of these in a bucket (`s3://`), or `-` for standard input. A zip or
+    tar, named or in a folder, gives the logs in it. `gha://…`, `gitlab://…` and `jenkins://…` name logs of
+    CI systems, which `ci` says how to reach. `max_bytes` leaves larger files and members out. Hand the sources
+    to `remove_spooled` when they are read.
 
     Raises:
         SettingsError: a target of a CI system is wrong, or its host is not in the settings.
@@ -90,6 +93,8 @@ def find_sources(
                 _spool_stdin(found, stdin)
             elif is_ci_target(target):
                 _add_ci_logs(found, target, max_bytes, ci or CiAccess())
+            elif is_s3(target):
+                _add_objects(found, target, max_bytes)
             elif os.path.lexists(target):
                 _add_path(found, target, max_bytes)
             elif glob.has_magic(target):
@@ -106,6 +111,16 @@ def _add_ci_logs(found: _Found, target: str, max_bytes: int | None, ci: CiAccess
     from connectors.ci.fetch import find_ci_logs  # with httpx, which files don't need
 
     found.sources.extend(find_ci_logs(target, ci, report=found.report, max_bytes=max_bytes))
+
+
+def _add_objects(found: _Found, target: str, max_bytes: int | None) -> None:
+    # Costs botocore, which files can do without.
+    from connectors.s3.find import find_in_bucket
+
+    for source in find_in_bucket(target, report=found.report, max_bytes=max_bytes):
+        if source.path not in found.seen:
+            found.seen.add(source.path)
+            found.sources.append(source)
 
 
 def _spool_stdin(found: _Found, stdin: BinaryIO | None) -> None:
@@ -133,7 +148,8 @@ def _read_block(source: BinaryIO) -> bytes:
 def remove_spooled(sources: Sequence[Source]) -> None:
     """Delete the temporary copies among `sources`: of standard input, compressed tars and downloads."""
     for source in sources:
-        if source.spooled or source.path in STDIN_NAMES or (source.member and source.member.spooled):
+        spooled = source.spooled or source.path in STDIN_NAMES or (source.member and source.member.spooled)
+        if spooled and isinstance(source.location, Path):
             source.location.unlink(missing_ok=True)
 
 

@@ -81,17 +81,36 @@ def is_remote(location: str) -> bool:
 
 
 def open_storage(location: str) -> Storage:
-    """Return the storage at `location`, a folder; nothing is looked at or made yet."""
-    return LocalStorage(location)
+    """Return the storage at `location`, a folder or an `s3://` prefix; nothing is looked at or made yet.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not is_remote(location):
+        return LocalStorage(location)
+    # Costs botocore, which a folder can do without.
+    from connectors.s3.access import current_access, is_s3, split_url
+    from connectors.s3.storage import S3Storage
+
+    bucket, key = split_url(location)
+    if not is_s3(location) or not bucket:
+        raise ValueError(location)
+    return S3Storage(f"s3://{bucket}/{key}".rstrip("/"), current_access())
 
 
 def write_whole(target: str | Path, content: bytes | memoryview) -> None:
-    """Write a single file, whose folders are made if need be, at once and complete.
+    """Write a single file, at a path (whose folders are made if need be) or to an object, at once and
+    complete.
 
     Raises:
         OSError: the place refuses it.
+        ValueError: it is a URL that is no object's.
     """
-    fill_file(Path(target), lambda file: file.write(content))
+    if is_remote(str(target)):
+        folder, _, name = str(target).rpartition("/")
+        open_storage(folder).write(name, content)
+    else:
+        fill_file(Path(target), lambda file: file.write(content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +165,7 @@ class LocalStorage:
     @contextmanager
     def hold_alone(self, name: str) -> Generator[None]:
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -53,7 +53,7 @@ def find_in_tar(raw: IO[bytes], listing: Listing) -> Iterator[Source]:
                 listing.report_unreadable(shown, t("archive.sparse"))
                 continue
             if not stream.packed:
-                yield Source(shown, Path(listing.archive), entry.size, member)
+                yield Source(shown, listing.location, entry.size, member)
                 continue
             if spool is None:
                 spool = stack.enter_context(

@@ -4,12 +4,11 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import IO, cast
 
 from bifrost_flow.language import t
 from connectors.listing import Enough, Listing
-from connectors.members import LOCAL_HEADER, LOCAL_MAGIC, READ_METHODS, Member, open_member
+from connectors.members import LOCAL_HEADER, LOCAL_MAGIC, READ_METHODS, Member, measure, open_member
 from connectors.reading import MAX_EXPANDED_BYTES, SNIFF_BYTES, Source
 
 # The directory is read into memory whole, however large it says to be.
@@ -17,7 +16,7 @@ MAX_DIRECTORY_BYTES = 32 << 20
 
 
 def find_in_zip(raw: IO[bytes], listing: Listing) -> Iterator[Source]:
-    size = Path(listing.archive).stat().st_size
+    size = measure(raw)
     try:
         with zipfile.ZipFile(cast("IO[bytes]", _Capped(raw, MAX_DIRECTORY_BYTES))) as archive:
             entries = archive.infolist()
@@ -33,7 +32,7 @@ def find_in_zip(raw: IO[bytes], listing: Listing) -> Iterator[Source]:
 
 
 def _list_zip(entries: Iterable[zipfile.ZipInfo], listing: Listing) -> Iterator[Source]:
-    location = Path(listing.archive)
+    location = listing.location
     for entry in entries:
         listing.count()
         mode = entry.external_attr >> 16

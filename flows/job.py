@@ -52,6 +52,7 @@ from connectors.models.limits import Budget, Caps, Rates
 from connectors.models.protocol import ModelDescription, Provider
 from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
 from connectors.prompts import choose_prompt, read_snapshot
+from connectors.s3.access import S3Access, is_s3, use_access
 from connectors.similar import find_similar
 from connectors.slack import SlackResult
 from connectors.sources import Source
@@ -103,6 +104,7 @@ class Job:
         kind: str = "audit",
     ) -> None:
         self.settings = settings
+        use_access(S3Access(**settings.s3.model_dump()))
         self.source = name_source(paths)
         self._reference = parse_reference(prompt)
         self._chosen_prompt: Prompt | None = None
@@ -504,11 +506,14 @@ class Job:
 
 def name_source(paths: Sequence[str]) -> str:
     """Return a short name for what a run reads."""
-    more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
     if not paths:
         return "?"
-    first = paths[0].partition("?")[0] if is_ci_target(paths[0]) else Path(paths[0]).name
-    return f"{first or paths[0]}{more}"
+    more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
+    if is_s3(paths[0]):
+        name = paths[0]
+    else:
+        name = paths[0].partition("?")[0] if is_ci_target(paths[0]) else Path(paths[0]).name
+    return f"{name or paths[0]}{more}"
 
 
 def describe_failed_run(run_id: str, project: str, source: str, started_at: datetime) -> Run:

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
-from bifrost_flow.cli.output import Quiet
+from bifrost_flow.cli.output import Quiet, reach_buckets
 from bifrost_flow.cli.remote import open_ci_access, require_ci_access
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import set_language, t
@@ -50,6 +50,14 @@ def begin(output: str, choices: Sequence[str], lang: str | None) -> None:
             set_language(lang)
         except SettingsError as error:
             raise typer.BadParameter(str(error), param_hint="--lang") from error
+
+
+def _reach(paths: Iterable[str]) -> None:
+    """Reach the buckets that `paths` name as the settings say."""
+    try:
+        reach_buckets(paths)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def choose(**options: Any) -> "EventFilter | None":
@@ -116,6 +124,7 @@ def extract(
     from connectors.extraction import extract_evidence
     from connectors.sources import find_sources, remove_spooled
 
+    _reach([*paths, *(baseline or ())])
     good = _read_baseline(baseline) if baseline else None
     sources, _, problems = find_sources(paths, ci=require_ci_access(paths))
     baselines = dict.fromkeys((source.path for source in sources), good) if good else {}
@@ -184,13 +193,14 @@ def _read_blocks(
     from bifrost_flow.cli.progress import Reading
     from bifrost_flow.evidence.events import split_events
     from connectors.extraction import read_line_blocks
-    from connectors.sources import ReadFacts, find_sources, remove_spooled
+    from connectors.sources import ReadFacts, fetch_ahead, find_sources, remove_spooled
 
+    _reach(paths)
     sources, _, unread = find_sources(paths, ci=require_ci_access(paths))
     problems.extend(unread)
     try:
         with Reading(sum(source.size for source in sources), quiet=quiet) as reading:
-            for source in sources:
+            for source in fetch_ahead(sources):
                 facts = ReadFacts()
                 lines = read_line_blocks(source, facts, bytes_done=reading.advance)
                 for block in split_events(lines):

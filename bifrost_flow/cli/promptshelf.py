@@ -1,13 +1,12 @@
 """What the `prompts` commands work on: the registry over the packaged prompts, files, and an editor."""
 
-import fcntl
 import os
 import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,6 +29,7 @@ from bifrost_flow.prompts import (
 from bifrost_flow.prompts.formats import SUFFIXES, PromptFile, dump_prompt, parse_prompt
 from bifrost_flow.settings import load_settings
 from connectors.prompts import PromptRegistry, SavedPrompt, write_snapshot
+from connectors.storage import open_storage
 from connectors.tracking import open_tracker
 
 if TYPE_CHECKING:
@@ -117,17 +117,15 @@ class Shelf:
 
     @contextmanager
     def alone(self) -> Generator[None]:
-        """Wait until no other command on this machine changes a prompt of this warehouse."""
-        folder = Path(self.settings.warehouse)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = (folder / LOCK).open("w")
-        except OSError as error:
-            raise SettingsError(
-                t("warehouse.unusable", location=folder, reason=error.strerror or str(error))
-            ) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Wait until no other command changes a prompt of this warehouse."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(open_storage(self.settings.warehouse).hold_alone(LOCK))
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise SettingsError(
+                    t("warehouse.unusable", location=self.settings.warehouse, reason=reason)
+                ) from error
             yield
 
     def _is_up(self) -> bool:

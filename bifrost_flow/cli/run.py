@@ -316,8 +316,8 @@ def _suggest_commands(summary: dict[str, Any], report: "Report") -> list[str]:
 
     from bifrost_flow.settings import load_settings
 
-    where = ""
-    if summary["warehouse"] != os.path.realpath(load_settings().warehouse):
+    where, usual = "", load_settings().warehouse
+    if summary["warehouse"] not in (usual.rstrip("/"), os.path.realpath(usual)):
         where = f" --warehouse {quote(summary['warehouse'])}"
     open_findings = [finding for finding in report.findings if finding.status != "resolved"]
     shown = open_findings[0].fingerprint if open_findings else "latest"

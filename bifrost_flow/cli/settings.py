@@ -146,12 +146,14 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
     from bifrost_flow.settings import explain_settings, load_settings
     from connectors import checks
     from connectors.ci.check import check_ci
+    from connectors.s3.access import S3Access, is_s3, use_access
     from connectors.tracking import open_tracker
     from flows.opening import list_ci_access
 
     overrides = {"warehouse": warehouse, "lang": lang}
     settings = load_settings(overrides)
     set_language(settings.lang)
+    use_access(S3Access(**settings.s3.model_dump()))
     given = {each.key for each in explain_settings(overrides) if each.origin != "default"}
     provider, ollama, bedrock, openai, slack = (
         settings.provider,
@@ -189,7 +191,11 @@ def _plan_checks(warehouse: str | None, lang: str | None) -> "dict[str, Callable
             (settings.model if provider == "bedrock" else None) or bedrock.model,
             wanted=provider == "bedrock",
         ),
-        "s3": lambda: checks.check_s3(wanted=settings.warehouse.startswith("s3://")),
+        "s3": lambda: checks.check_s3(
+            wanted=is_s3(settings.warehouse) or any(key.startswith("s3.") for key in given),
+            profile=settings.s3.profile,
+            anonymous=settings.s3.anonymous,
+        ),
         "slack": lambda: checks.check_slack(
             slack.webhook_url.get_secret_value() if slack.webhook_url else None,
             slack.token.get_secret_value() if slack.token else None,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -86,9 +86,9 @@ def table_prefix(table: str, project: str) -> str:
     return f"{table}/" if table == "cache" else f"{table}/project={encode_name(project)}/"
 
 
-def escape_pattern(path: Path) -> str:
-    """Return `path` such that DuckDB's and Polars' patterns mean exactly it."""
-    return re.sub(r"([*?\[])", r"[\1]", str(path))
+def escape_pattern(location: str) -> str:
+    """Return `location` such that DuckDB's patterns mean exactly it."""
+    return re.sub(r"([*?\[])", r"[\1]", location)
 
 
 def quote_sql(text: str) -> str:
@@ -96,19 +96,19 @@ def quote_sql(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def render_views(root: Path, *, columns: Path | None = None) -> dict[str, str]:
-    """Return the statements that create the views over the tables in the folder `root`, in order.
+def render_views(
+    location: str, *, columns: str | None = None, filled: Collection[str] = TABLES
+) -> dict[str, str]:
+    """Return the statements that create the views over the warehouse at `location`, in order.
 
-    `columns` is a folder that `write_schemas` filled: tables and columns that those in `root` lack are there,
-    too, without rows.
+    `columns` is a folder that `write_schemas` filled: columns that the tables at `location` lack are there,
+    too, without rows, as are all of those tables that have no file, which `filled` doesn't name.
     """
-    patterns: dict[str, str] = {}
-    for table in TABLES:
-        patterns[table] = quote_sql(f"{escape_pattern(root / table)}/**/*.parquet")
-        if columns is not None:
-            schema = quote_sql(f"{escape_pattern(columns / table)}/{SCHEMA_FILE}")
-            has_files = any((root / table).rglob("[!.]*.parquet"))
-            patterns[table] = f"[{patterns[table]}, {schema}]" if has_files else schema
+    patterns = {table: quote_sql(f"{escape_pattern(location)}/{table}/**/*.parquet") for table in TABLES}
+    if columns is not None:
+        for table in TABLES:
+            schema = quote_sql(f"{escape_pattern(columns)}/{table}/{SCHEMA_FILE}")
+            patterns[table] = f"[{patterns[table]}, {schema}]" if table in filled else schema
     return _fill_in(patterns)
 
 

@@ -22,10 +22,13 @@ def resolve_location(location: str) -> Storage:
     """Return the place of a warehouse.
 
     Raises:
-        WarehouseError: it isn't on a local disk, or can't be a path.
+        WarehouseError: it is neither a path nor an S3 prefix.
     """
     if is_remote(location):
-        raise WarehouseError(t("warehouse.not_local", location=location))
+        try:
+            return open_storage(location)
+        except ValueError as error:
+            raise WarehouseError(t("warehouse.unknown_place", location=location)) from error
     try:
         return open_storage(str(Path(location).expanduser().resolve()))
     except (OSError, RuntimeError, ValueError) as error:

@@ -5,6 +5,7 @@ still lets `COPY … TO` write *inside* the warehouse, and DuckDB 2.0 takes a CO
 SELECT: so each statement is also looked at as parsed, and only what is a query throughout is run.
 """
 
+import errno
 import json
 import re
 import tempfile
@@ -12,7 +13,6 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -20,7 +20,9 @@ import duckdb
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.language import t
 from connectors.storage import Storage, open_storage
+from connectors.warehouse.bucket import open_bucket
 from connectors.warehouse.catalog import (
+    TABLES,
     escape_pattern,
     is_outdated,
     quote_sql,
@@ -59,10 +61,15 @@ class Rows:
 
 @contextmanager
 def connect_readonly(
-    root: Path, views: Sequence[str], *further: Path
+    storage: Storage, views: Mapping[str, str], *further: str
 ) -> Generator[duckdb.DuckDBPyConnection]:
-    """Open a connection that has `views` (their statements) and reaches nothing but what is in `root` and
-    `further` folders."""
+    """Open a connection that has `views` (their statements) and reaches nothing but the warehouse and
+    `further` folders.
+
+    Raises:
+        OSError: the warehouse is in a bucket, which can't be read.
+    """
+    failures: list[OSError] = []
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
@@ -74,26 +81,32 @@ def connect_readonly(
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET parquet_metadata_cache = true")
-        names = {name for folder in (root, *further) for name in (str(folder), escape_pattern(folder))}
-        folders = ", ".join(map(quote_sql, sorted(names)))
+        failures = open_bucket(connection, storage, [f"{name}/" for name in views if name in TABLES])
+        locations = (storage.location, *further)
+        places = {name for place in locations for name in (place, escape_pattern(place))}
+        folders = ", ".join(quote_sql(place) for place in sorted(places))
         connection.execute(f"SET allowed_directories = [{folders}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        for script in views:
+        for script in views.values():
             connection.execute(script)
         yield connection
+    except duckdb.Error as error:
+        if failures:
+            raise failures[0] from error
+        raise
     finally:
         connection.close()
 
 
-def select_views(root: Path, sql: str) -> list[str]:
+def select_views(location: str, sql: str) -> dict[str, str]:
     """Return the statements that create the views named in `sql`, and those that these build on, in order.
 
     Creating a view reads the footers of all its files, so views that nobody asks for are left out.
     """
-    scripts = render_views(root)
+    scripts = render_views(location)
     if _CATALOGUE_WORDS.search(sql):
-        return list(scripts.values())
+        return scripts
     needed: set[str] = set()
     texts = [sql]
     while texts:
@@ -101,7 +114,7 @@ def select_views(root: Path, sql: str) -> list[str]:
         found = (words & scripts.keys()) - needed
         needed |= found
         texts.extend(re.sub(r"--.*", "", read_views()[name]) for name in found)
-    return [script for name, script in scripts.items() if name in needed]
+    return {name: script for name, script in scripts.items() if name in needed}
 
 
 def run_query(storage: Storage, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
@@ -110,20 +123,22 @@ def run_query(storage: Storage, sql: str, parameters: Mapping[str, object] | Non
     Raises:
         WarehouseError: it isn't one query, or DuckDB refuses it; the message is DuckDB's.
     """
-    root = Path(storage.location)
     try:
         sql.encode("utf-8")
         try:
-            return _run(root, sql, parameters, select_views(root, sql))
+            return _run(storage, sql, parameters, select_views(storage.location, sql))
         except duckdb.CatalogException:
             # A name was not found; with all views at hand, DuckDB can say which one was meant.
-            return _run(root, sql, parameters, list(render_views(root).values()))
+            return _run(storage, sql, parameters, render_views(storage.location))
         except (duckdb.BinderException, duckdb.IOException):
             if not is_outdated(storage):
                 raise
-            return _run_on_outdated(root, sql, parameters)
+            return _run_on_outdated(storage, sql, parameters)
     except duckdb.Error as error:
         raise WarehouseError(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise WarehouseError(t("warehouse.unusable", location=storage.location, reason=reason)) from error
     except UnicodeEncodeError as error:
         raise WarehouseError(t("warehouse.not_text")) from error
     except RecursionError as error:
@@ -135,31 +150,41 @@ def run_query(storage: Storage, sql: str, parameters: Mapping[str, object] | Non
         raise
 
 
-def _run(root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str]) -> Rows:
+def _run(
+    storage: Storage, sql: str, parameters: Mapping[str, object] | None, views: Mapping[str, str]
+) -> Rows:
     for retry in range(_RETRIES):
         try:
-            return _run_once(root, sql, parameters, views)
+            return _run_once(storage, sql, parameters, views)
         except duckdb.IOException as error:
             # A file was put in another's place after the folder was listed: the new list has it.
             if "No such file" not in str(error):
                 raise
-            time.sleep(retry * _RETRY_EVERY_S)
-    return _run_once(root, sql, parameters, views)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
+        time.sleep(retry * _RETRY_EVERY_S)
+    return _run_once(storage, sql, parameters, views)
 
 
-def _run_on_outdated(root: Path, sql: str, parameters: Mapping[str, object] | None) -> Rows:
+def _run_on_outdated(storage: Storage, sql: str, parameters: Mapping[str, object] | None) -> Rows:
     """Run a query on tables of an older schema as if they had the newer ones and their columns: reading does
     not migrate, which would lock out older programs."""
     with tempfile.TemporaryDirectory(prefix="bifrost-") as folder:
         write_schemas(open_storage(folder))
-        views = list(render_views(root, columns=Path(folder)).values())
-        return _run_once(root, sql, parameters, views, Path(folder))
+        filled = {file.name.partition("/")[0] for file in storage.list_files() if "/" in file.name}
+        views = render_views(storage.location, columns=folder, filled=filled)
+        return _run_once(storage, sql, parameters, views, folder)
 
 
 def _run_once(
-    root: Path, sql: str, parameters: Mapping[str, object] | None, views: Sequence[str], *further: Path
+    storage: Storage,
+    sql: str,
+    parameters: Mapping[str, object] | None,
+    views: Mapping[str, str],
+    *further: str,
 ) -> Rows:
-    with connect_readonly(root, views, *further) as connection:
+    with connect_readonly(storage, views, *further) as connection:
         _check_is_query(connection, sql)
         connection.execute(sql, dict(parameters) if parameters else None)
         description = connection.description or []

@@ -112,10 +112,10 @@ class Warehouse:
         """Write numbers of a run, each as name, value and unit."""
         self._write("metrics", run_id, [Metric(*metric) for metric in metrics])
 
-    def write_answers(self, answers: Sequence[CachedAnswer]) -> None:
-        """Add answers to the cache that all projects share."""
+    def write_answers(self, answers: Sequence[CachedAnswer], *, name: str | None = None) -> None:
+        """Add answers to the cache that all projects share; those of the same `name` replace each other."""
         if answers:
-            self._write("cache", new_run_id(), answers)
+            self._write("cache", name or new_run_id(), answers)
 
     def write_known_good(self, run_id: str, jobs: "Sequence[KnownGood]") -> None:
         """Write what the jobs of a run say that passed."""

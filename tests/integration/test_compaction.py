@@ -350,7 +350,7 @@ def test_each_view_lists_the_files_once(tmp_path: Path) -> None:
         with duckdb.connect() as client:
             client.register_filesystem(files)
             for name in ("runs", "findings"):
-                script = render_views(Path(store.location))[name]
+                script = render_views(store.location)[name]
                 client.execute(script.replace("read_parquet('", "read_parquet('scripted://"))
             files.lists, files.calls = list(chosen), 0
             assert client.execute(query).fetchall() == [(run_id, FINDINGS_A_RUN) for run_id in runs]

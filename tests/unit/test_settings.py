@@ -134,7 +134,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         value = values.get(key) or (
             "true" if "bool" in kind else "700" if "int" in kind or "float" in kind else ""
         )
-        value = value or ("http://h:1" if "url" in key else "some")
+        value = value or ("http://h:1" if "url" in key or "endpoint" in key else "some")
         monkeypatch.setenv(name_variable(key), value)
     origins = {each.key: each.origin for each in explain_settings()}
     assert origins == {key: f"environment {name_variable(key)}" for key in setting_fields()}
