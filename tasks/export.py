@@ -12,6 +12,7 @@ from bifrost_flow.records import Problem, Report
 from bifrost_flow.render import find_format, render_report
 from bifrost_flow.render.markdown import cut_markdown, escape_inline
 from connectors.files import write_text_file
+from connectors.storage import is_remote
 from tasks.stage import stage
 
 # Prefect keeps artifacts in its database; a longer report is for the file.
@@ -34,7 +35,13 @@ def name_exports(report: Report, formats: Sequence[str], out: str | None) -> dic
     """
     if out == "-":
         return dict.fromkeys(formats, "-")
-    folder = Path(out) if out else Path(report.warehouse) / "reports" / report.run.run_id
+    place = out or f"{report.warehouse}/reports/{report.run.run_id}"
+    if is_remote(place):
+        name = place.rpartition("/")[2]
+        if out and len(formats) == 1 and "." in name:
+            return {formats[0]: place}
+        return {name: f"{place.rstrip('/')}/{find_format(name).file_name}" for name in formats}
+    folder = Path(place)
     if out and folder.suffix and not folder.is_dir():
         return {
             name: str(folder if len(formats) == 1 else folder.with_suffix(find_format(name).suffix))
@@ -52,7 +59,7 @@ def write_exports(report: Report, formats: Sequence[str], out: str | None) -> Ex
             sys.stdout.write(text if text.endswith("\n") else text + "\n")
             continue
         try:
-            write_text_file(Path(path), text)
+            write_text_file(path, text)
             written.append(path)
         except DeliveryError as error:
             hint = t("run.export_failed", run_id=report.run.run_id)

@@ -100,10 +100,14 @@ def choose_formats(named: list[str], out: str | None) -> list[str]:
     return names
 
 
-def name_targets(names: list[str], out: str | None) -> dict[str, Path | None]:
+def name_targets(names: list[str], out: str | None) -> dict[str, Path | str | None]:
     """Return where each format goes; None is standard output. `out` is a folder when it looks like one."""
     if out is None or out == "-":
         return dict.fromkeys(names)
+    if "://" in out:
+        if len(names) == 1 and "." in out.rpartition("/")[2]:
+            return {names[0]: out}
+        return {name: f"{out.rstrip('/')}/{FORMATS[name].file_name}" for name in names}
     path = Path(out).expanduser()
     if len(names) > 1 or path.is_dir() or out.endswith("/") or not (path.suffix or path.exists()):
         return {name: path / FORMATS[name].file_name for name in names}

@@ -5,6 +5,7 @@ told to slow down don't come back at once). A body that breaks off is gone on wi
 version of the object or not at all.
 """
 
+import errno
 import random
 import re
 import time
@@ -15,6 +16,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
+from bifrost_flow.language import t
 from bifrost_flow.progress import stop_requested
 from connectors.s3.access import S3Access
 from connectors.s3.client import (
@@ -115,8 +117,12 @@ def fetch(
     while True:
         try:
             answer = client.get_object(Bucket=bucket, Key=key, **_narrow(start + got, end, etag))
+            found = answer["ETag"].strip('"')
+            if etag is not None and found != etag:
+                # Not every server knows the condition.
+                raise OSError(errno.ESTALE, t("s3.changed"))
             # What is fetched in parts is all of one version.
-            etag = answer["ETag"].strip('"')
+            etag = found
             size = _read_size(answer)
             body = answer["Body"]
             while piece := body.read(_PIECE_BYTES):
