@@ -155,11 +155,19 @@ def find_object(access: S3Access, bucket: str, key: str) -> Listed | None:
     Raises:
         OSError: the server refuses to tell.
     """
+    url = f"s3://{bucket}/{key}"
     try:
-        head = ask(access, f"s3://{bucket}/{key}", lambda client: client.head_object(Bucket=bucket, Key=key))
+        try:
+            found = ask(access, url, lambda client: client.head_object(Bucket=bucket, Key=key))
+        except FileNotFoundError:
+            return None
+        except OSError:
+            # The answer to HEAD has no body, and so no reason: a byte of the object is asked for to learn it.
+            first = {"Range": "bytes=0-0"}
+            found = ask(access, url, lambda client: client.get_object(Bucket=bucket, Key=key, **first))
     except FileNotFoundError:
         return None
-    return Listed(key, int(head["ContentLength"]), head["LastModified"], head["ETag"].strip('"'))
+    return Listed(key, _read_size(found), found["LastModified"], found["ETag"].strip('"'))
 
 
 def put(access: S3Access, bucket: str, key: str, content: bytes, **conditions: str) -> None:
