@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -167,7 +167,7 @@ def find_object(access: S3Access, bucket: str, key: str) -> Listed | None:
             found = ask(access, url, lambda client: client.get_object(Bucket=bucket, Key=key, **first))
     except FileNotFoundError:
         return None
-    return Listed(key, _read_size(found), found["LastModified"], found["ETag"].strip('"'))
+    return Listed(key, _read_size(found), _read_time(found), found["ETag"].strip('"'))
 
 
 def put(access: S3Access, bucket: str, key: str, content: bytes, **conditions: str) -> None:
@@ -277,4 +277,9 @@ def _list_page(access: S3Access, bucket: str, prefix: str, *, after: str) -> tup
 
 def _read_listed(answer: dict[str, Any]) -> Iterator[Listed]:
     for each in answer.get("Contents", ()):
-        yield Listed(each["Key"], int(each["Size"]), each["LastModified"], each["ETag"].strip('"'))
+        yield Listed(each["Key"], int(each["Size"]), _read_time(each), each["ETag"].strip('"'))
+
+
+def _read_time(answer: dict[str, Any]) -> datetime:
+    """Return when an object was written; only a listing knows fractions of a second."""
+    return answer["LastModified"].astimezone(UTC).replace(microsecond=0)
