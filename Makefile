@@ -54,6 +54,9 @@ eval: install ## score the extractor on the labelled logs that ship here, or on 
 e2e-ollama: install ## install a real Ollama with a small model, and run the tests that ask it
 	@.ci/e2e-ollama
 
+e2e-s3: install ## start a real Ceph S3 gateway in memory, and run the tests of buckets against it
+	@.ci/e2e-s3
+
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 lock: ## renew the locks from pyproject.toml: requirements.txt, and of it what the container image installs

@@ -13,13 +13,19 @@ def write_file(target: str | Path, content: bytes) -> None:
     """Write `content` to `target`, whose folders are made if need be; what was there before is replaced.
 
     A pipe or a device is written to as it is. This is the one place that knows what kinds of targets exports
-    have: at present paths only.
+    have: paths, and objects in buckets.
 
     Raises:
-        DeliveryError: the file can't be written, or `target` is a folder, or an address.
+        DeliveryError: the file can't be written, or `target` is a folder, or an address of another kind.
     """
     if is_remote(str(target)):
-        raise DeliveryError(t("files.no_address", path=target))
+        try:
+            write_whole(str(target), content)
+        except ValueError as error:
+            raise DeliveryError(t("files.no_address", path=target)) from error
+        except OSError as error:
+            raise DeliveryError(t("files.unwritable", path=target, reason=error.strerror or error)) from error
+        return
     path = Path(target)
     try:
         kind = path.stat().st_mode if path.exists() else stat.S_IFREG

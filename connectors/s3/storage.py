@@ -113,10 +113,12 @@ class S3Storage:
             return False  # it was let go of just now
         if (datetime.now(UTC) - found.modified).total_seconds() < LEASE_S:
             return False
-        # Of two that find it stale one gets it: the other's condition is not met any more.
-        with suppress(OSError):
-            put(self.access, self.bucket, self.key(name), content, IfMatch=f'"{found.etag}"')
-            return True
+        # Of two that find it stale one gets it: the other's condition is not met any more. Ceph wants the
+        # etag without its marks here.
+        for etag in (f'"{found.etag}"', found.etag):
+            with suppress(OSError):
+                put(self.access, self.bucket, self.key(name), content, IfMatch=etag)
+                return True
         return False
 
 

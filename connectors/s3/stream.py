@@ -183,7 +183,9 @@ def fetch_small_ahead(sources: Iterable[P]) -> Iterator[P]:
             yield source
         else:
             size -= source.size
-            yield replace(source, location=future.result())  # ty: ignore[invalid-argument-type]
+            place = future.result()
+            bytes_now = source.size if source.member else place.size
+            yield replace(source, location=place, size=bytes_now)  # ty: ignore[invalid-argument-type]
 
 
 def _find_held(source: Placed) -> ObjectPlace | None:

@@ -5,16 +5,18 @@ told to slow down don't come back at once). A body that breaks off is gone on wi
 version of the object or not at all.
 """
 
+import errno
 import random
 import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 
+from bifrost_flow.language import t
 from bifrost_flow.progress import stop_requested
 from connectors.s3.access import S3Access
 from connectors.s3.client import (
@@ -115,8 +117,12 @@ def fetch(
     while True:
         try:
             answer = client.get_object(Bucket=bucket, Key=key, **_narrow(start + got, end, etag))
+            found = answer["ETag"].strip('"')
+            if etag is not None and found != etag:
+                # Not every server knows the condition.
+                raise OSError(errno.ESTALE, t("s3.changed"))
             # What is fetched in parts is all of one version.
-            etag = answer["ETag"].strip('"')
+            etag = found
             size = _read_size(answer)
             body = answer["Body"]
             while piece := body.read(_PIECE_BYTES):
@@ -149,11 +155,19 @@ def find_object(access: S3Access, bucket: str, key: str) -> Listed | None:
     Raises:
         OSError: the server refuses to tell.
     """
+    url = f"s3://{bucket}/{key}"
     try:
-        head = ask(access, f"s3://{bucket}/{key}", lambda client: client.head_object(Bucket=bucket, Key=key))
+        try:
+            found = ask(access, url, lambda client: client.head_object(Bucket=bucket, Key=key))
+        except FileNotFoundError:
+            return None
+        except OSError:
+            # The answer to HEAD has no body, and so no reason: a byte of the object is asked for to learn it.
+            first = {"Range": "bytes=0-0"}
+            found = ask(access, url, lambda client: client.get_object(Bucket=bucket, Key=key, **first))
     except FileNotFoundError:
         return None
-    return Listed(key, int(head["ContentLength"]), head["LastModified"], head["ETag"].strip('"'))
+    return Listed(key, _read_size(found), _read_time(found), found["ETag"].strip('"'))
 
 
 def put(access: S3Access, bucket: str, key: str, content: bytes, **conditions: str) -> None:
@@ -263,4 +277,9 @@ def _list_page(access: S3Access, bucket: str, prefix: str, *, after: str) -> tup
 
 def _read_listed(answer: dict[str, Any]) -> Iterator[Listed]:
     for each in answer.get("Contents", ()):
-        yield Listed(each["Key"], int(each["Size"]), each["LastModified"], each["ETag"].strip('"'))
+        yield Listed(each["Key"], int(each["Size"]), _read_time(each), each["ETag"].strip('"'))
+
+
+def _read_time(answer: dict[str, Any]) -> datetime:
+    """Return when an object was written; only a listing knows fractions of a second."""
+    return answer["LastModified"].astimezone(UTC).replace(microsecond=0)

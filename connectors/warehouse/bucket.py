@@ -6,6 +6,7 @@ fetched whole and many at once before the query starts, and kept for the next on
 the ranges that it needs: the footer, then the columns and row groups that the query asks for.
 """
 
+import io
 import re
 import threading
 from collections import OrderedDict
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 # Files up to this size are fetched whole: a request more costs as much as some 2 MB.
 SMALL_BYTES = 2 << 20
-# So much of them is kept in memory for the queries of a run.
+# Of large ones the end is fetched in one piece: it holds the footer.
+TAIL_BYTES = 64 << 10
+# So much of the small ones is kept in memory for the queries of a run.
 KEPT_BYTES = 256 << 20
 
 
@@ -132,7 +135,7 @@ def _make_filesystem(storage: Storage, prefixes: Sequence[str], failures: list[O
         def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> BinaryIO:
             if mode != "rb":
                 raise PermissionError(13, "the warehouse is only read", path)
-            return cast("BinaryIO", _Telling(self._find(path), failures))
+            return cast("BinaryIO", _Ranges(self._find(path), failures))
 
         def _find(self, path: str) -> "ObjectPlace":
             try:
@@ -143,20 +146,47 @@ def _make_filesystem(storage: Storage, prefixes: Sequence[str], failures: list[O
     return Bucket()
 
 
-class _Telling:
-    """A file that writes down why it could not be read."""
+class _Ranges:
+    """A file whose reads are requests of just that range; the end of it, where Parquet's footer is, comes in
+    one piece. DuckDB's threads share it, so each has a position of its own."""
 
     def __init__(self, place: "ObjectPlace", failures: list[OSError]) -> None:
-        self._file = place.open()
+        self._place = place
         self._failures = failures
-        self.seek, self.tell, self.close = self._file.seek, self._file.tell, self._file.close
+        self._at = threading.local()
+        self._tail = place.held
+        self._tail_from = 0 if place.held is not None else max(0, place.size - TAIL_BYTES)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._place.size}[whence]
+        self._at.position = base + offset
+        return self.tell()
+
+    def tell(self) -> int:
+        return getattr(self._at, "position", 0)
 
     def read(self, size: int = -1) -> bytes:
+        start = self.tell()
+        end = self._place.size if size < 0 else min(start + size, self._place.size)
+        if start >= end:
+            return b""
         try:
-            return self._file.read(size)
+            content = self._fetch(start, end)
         except OSError as error:
             self._failures.append(error)
             raise
+        self._at.position = end
+        return content
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        if start < self._tail_from:
+            return self._place.fetch(start, end)
+        if self._tail is None:
+            self._tail = self._place.fetch(self._tail_from, self._place.size)
+        return self._tail[start - self._tail_from : end - self._tail_from]
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _strip(path: str) -> str:
