@@ -27,6 +27,7 @@ SCHEMA: dict[str, pl.DataType] = {
         field.name: _EVIDENCE if field.name == "evidence" else _KINDS[getattr(field.type, "__name__", "")]
         for field in fields(Finding)
     },
+    "formerly": pl.List(pl.String),
 }
 
 
@@ -38,7 +39,7 @@ def render_parquet(report: Report) -> bytes:
     constants = {"project": report.run.project, "run_id": report.run.run_id}
     columns = {
         name: [
-            _mend(constants[name] if name in constants else _read(finding, name))
+            _mend(constants[name] if name in constants else _read(report, finding, name))
             for finding in report.findings
         ]
         for name in SCHEMA
@@ -48,7 +49,9 @@ def render_parquet(report: Report) -> bytes:
     return content.getvalue()
 
 
-def _read(finding: Finding, name: str) -> object:
+def _read(report: Report, finding: Finding, name: str) -> object:
+    if name == "formerly":
+        return list(report.formerly.get(finding.fingerprint, ()))
     if name != "evidence":
         return getattr(finding, name)
     return [{"path": piece.path, "line": piece.line, "quote": piece.quote} for piece in finding.evidence]

@@ -29,7 +29,7 @@ from bifrost_flow.evidence.redact import redact_text
 from bifrost_flow.evidence.times import find_stamp, read_time
 from bifrost_flow.prompts.formats import parse_prompt
 from bifrost_flow.records import Chunk, Evidence, Report
-from bifrost_flow.render import FORMATS, render_report
+from bifrost_flow.render import FORMATS, render_file, render_report
 from bifrost_flow.render.defuse import make_visible, put_on_one_line
 from bifrost_flow.render.slack_blocks import render_slack_blocks, render_slack_error
 
@@ -223,8 +223,7 @@ def render(data: bytes) -> None:
     text = _decode(data)
     report = _plant(text)
     for name in FORMATS:
-        rendered = render_report(report, name)
-        content = rendered.encode() if isinstance(rendered, str) else rendered
+        content = render_file(report, name)
         assert content
     assert _list_tags(report) == _harmless_tags()
     body = json.loads(render_report(report, "json"))
