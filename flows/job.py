@@ -34,6 +34,7 @@ from bifrost_flow.records import (
 from bifrost_flow.render import render_report
 from bifrost_flow.settings import (
     Settings,
+    check_no_blocks,
     masked_settings,
 )
 from bifrost_flow.status import PastFinding, assign_statuses
@@ -94,6 +95,7 @@ class Job:
         dry_run: bool = False,
         tracked: bool = True,
     ) -> None:
+        check_no_blocks(settings)
         self.settings = settings
         self.source = name_source(paths)
         self._reference = parse_reference(prompt)

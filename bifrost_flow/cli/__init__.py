@@ -11,7 +11,9 @@ from bifrost_flow.cli import (
     evidence,
     export,
     prompts,
+    request,
     run,
+    serve,
     server,
     settings,
     tables,
@@ -41,6 +43,19 @@ def main(
     pass
 
 
-for commands in (run, analyze, evidence, evaluate, tables, cache, prompts, export, settings, server):
+for commands in (
+    run,
+    analyze,
+    evidence,
+    evaluate,
+    tables,
+    cache,
+    prompts,
+    export,
+    settings,
+    server,
+    serve,
+    request,
+):
     commands.register(app)
 complete_values(app)
