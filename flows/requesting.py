@@ -6,7 +6,6 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
@@ -68,11 +67,9 @@ def cancel_request(run_id: UUID) -> None:
 
 
 def _read_answer(client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> dict[str, Any]:
-    artifacts = client.read_artifacts(
-        artifact_filter=ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=[ANSWER_TYPE])
-        )
-    )
-    if artifacts and isinstance(artifacts[0].data, dict):
-        return cast("dict[str, Any]", artifacts[0].data)
+    # Prefect's own method sends nulls that its server refuses.
+    body = {"artifacts": {"flow_run_id": {"any_": [str(run_id)]}, "type": {"any_": [ANSWER_TYPE]}}}
+    artifacts = client.request("POST", "/artifacts/filter", json=body).json()
+    if artifacts:
+        return cast("dict[str, Any]", artifacts[0]["data"])
     raise RequestFailed(t("request.failed", run_id=run_id, state=state.name, reason=state.message or "–"))

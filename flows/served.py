@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import EntrypointType
@@ -34,6 +35,7 @@ from flows.audit import audit
 CatchUp = Literal["latest", "all", "none"]
 NIGHTLY, ADHOC = "audit/nightly", "analyze/adhoc"
 RECONNECT_INTERVAL_S = 5.0
+MAX_MISSED = 200  # what the server answers at once; it schedules a hundred ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ def take_missed_runs(name: str) -> list[datetime]:
             flow_run_filter=FlowRunFilter(
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
             ),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=MAX_MISSED,
         )
         missed = [run for run in scheduled if _was_missed(run)]
         for run in missed:

@@ -34,7 +34,7 @@ def serve(
             raise SettingsError(t("serve.bad_catch_up", value=catch_up))
         if "-" in targets:
             raise SettingsError(t("serve.no_stdin"))
-        read_filter({"since": since})
+        read_filter(dict.fromkeys(("severity", "keywords", "regex", "until")) | {"since": since})
         settings = load_settings({"warehouse": warehouse, "project": project})
         # Runs are processes of their own: what they read and write must not depend on where they start.
         place = {"warehouse": _make_absolute(settings.warehouse), "project": settings.project}
