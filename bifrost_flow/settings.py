@@ -325,7 +325,9 @@ def _read_environment() -> Layer:
             continue
         if name in files:
             if os.environ.get(name.removesuffix(FILE_SUFFIX)):
-                raise SettingsError(t("settings_error.twice", name=name.removesuffix(FILE_SUFFIX), file=name))
+                raise SettingsError(
+                    t("settings_error.value_and_file", name=name.removesuffix(FILE_SUFFIX), file=name)
+                )
             values[files[name]] = read_secret_file(name, Path(text))
             places[files[name]] = f"environment {name}"
             continue
