@@ -26,10 +26,12 @@ from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
 from bifrost_flow.render import split_formats
 from bifrost_flow.settings_errors import explain_invalid, mask_urls
-from bifrost_flow.settings_layers import Layer, find_nearest, nest_keys, read_yaml_layer
+from bifrost_flow.settings_layers import Layer, find_nearest, nest_keys, read_secret_file, read_yaml_layer
 
 FILE_NAME = "bifrost.yaml"
 PREFIX = "BIFROST_"
+BLOCK_PREFIX = "prefect-block:secret/"  # the value of a secret that is a Secret block of Prefect
+FILE_SUFFIX = "_FILE"  # `BIFROST_SLACK_TOKEN_FILE` names a file that holds the secret
 
 # Names that others gave to settings of ours; the BIFROST_ name goes first where both are set.
 FOREIGN_NAMES = {
@@ -197,6 +199,11 @@ class CiSettings(Section):
     max_download_mb: float = _described("ci.max_download_mb", 1000.0, gt=0)
 
 
+class ServeSettings(Section):
+    # Prefect takes 512 KiB of parameters, JSON's escapes included.
+    max_text_kb: float = _described("serve.max_text_kb", 400.0, gt=0)
+
+
 class ModelPrice(Section):
     """What a model costs, in USD per million tokens."""
 
@@ -230,6 +237,7 @@ class Settings(BaseSettings):
     gitlab: GitLabSettings = _section(GitLabSettings)
     jenkins: JenkinsSettings = _section(JenkinsSettings)
     ci: CiSettings = _section(CiSettings)
+    serve: ServeSettings = _section(ServeSettings)
     prices: dict[str, ModelPrice] = _described("prices", {})
 
     @classmethod
@@ -315,6 +323,32 @@ def setting_fields() -> dict[str, FieldInfo]:
     return fields
 
 
+def named_blocks(settings: Settings) -> dict[str, str]:
+    """Return the names of the Prefect blocks that stand for secrets in `settings`, by dotted key."""
+    blocks = {}
+    for key in secret_keys():
+        section, _, name = key.rpartition(".")
+        secret = getattr(getattr(settings, section), name)
+        if secret is not None and secret.get_secret_value().startswith(BLOCK_PREFIX):
+            blocks[key] = secret.get_secret_value().removeprefix(BLOCK_PREFIX)
+    return blocks
+
+
+def check_no_blocks(settings: Settings) -> None:
+    """Check that every secret is at hand, and none left on a Prefect server.
+
+    Raises:
+        SettingsError: one is a block's name.
+    """
+    for key, block in named_blocks(settings).items():
+        raise SettingsError(t("secrets.only_in_flows", key=key, block=block, variable=name_variable(key)))
+
+
+def secret_keys() -> list[str]:
+    """Return the dotted keys of the settings that are secrets."""
+    return [key for key, field in setting_fields().items() if "SecretStr" in str(field.annotation)]
+
+
 def name_variable(key: str) -> str:
     """Return the environment variable for a dotted key."""
     return PREFIX + key.replace(".", "_").upper()
@@ -345,16 +379,26 @@ def _read_layers() -> list[Layer]:
 
 
 def _read_environment() -> Layer:
-    """Read `BIFROST_…` variables, which are text, and tables as JSON.
+    """Read `BIFROST_…` variables, which are text, tables as JSON, and secrets from files (`…_FILE`).
 
     Raises:
-        SettingsError: a variable is named BIFROST_… and is no setting, or a table is not JSON.
+        SettingsError: a variable is named BIFROST_… and is no setting, a table is not JSON, or the file of a
+            secret can't be read.
     """
     keys = {name_variable(key): key for key in setting_fields()}
     values: dict[str, object] = {}
     places: dict[str, str] = {}
+    files = {name_variable(key) + FILE_SUFFIX: key for key in secret_keys()}
     for name, text in sorted(os.environ.items()):
         if not text or not (name.startswith(PREFIX) or name in FOREIGN_NAMES):
+            continue
+        if name in files:
+            if os.environ.get(name.removesuffix(FILE_SUFFIX)):
+                raise SettingsError(
+                    t("settings_error.value_and_file", name=name.removesuffix(FILE_SUFFIX), file=name)
+                )
+            values[files[name]] = read_secret_file(name, Path(text))
+            places[files[name]] = f"environment {name}"
             continue
         key = keys.get(name) or FOREIGN_NAMES.get(name)
         if key is None:

@@ -46,6 +46,25 @@ def find_nearest(name: str, known: Collection[str]) -> str:
     return t("settings_error.known")
 
 
+def read_secret_file(name: str, path: Path) -> str:
+    """Return the secret in the file that variable `name` names, without the line's end.
+
+    Raises:
+        SettingsError: it can't be read, or is empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(
+            t("settings_error.secret_file", name=name, path=path, reason=error.strerror)
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(t("settings_error.secret_file", name=name, path=path, reason="UTF-8")) from None
+    if not text:
+        raise SettingsError(t("settings_error.secret_empty", name=name, path=path))
+    return text
+
+
 def read_yaml_layer(path: Path, known: Collection[str], tables: Collection[str]) -> Layer:
     """Read a file of settings; one that does not exist is an empty layer.
 

@@ -71,26 +71,31 @@ def get_prefect_home() -> Path:
 
 
 def find_configured_url() -> str | None:
-    """Return the API address that the user has configured for Prefect, by its own rules, or None.
+    """Return the API address that the user has configured for Prefect, by its own rules, or None."""
+    return find_prefect_setting("PREFECT_API_URL")
+
+
+def find_prefect_setting(name: str) -> str | None:
+    """Return a setting of Prefect's client, `PREFECT_API_…`, by its own rules, or None.
 
     Source: Prefect's order: environment, `.env`, `prefect.toml`, `pyproject.toml`, active profile.
     """
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
+    if value := os.environ.get(name):
+        return value
     dotenv = Path(".env")
     if dotenv.is_file():
         for line in dotenv.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.removeprefix("export ").partition("=")
-            if name.strip() == "PREFECT_API_URL" and value.strip():
+            key, _, value = line.removeprefix("export ").partition("=")
+            if key.strip() == name and value.strip():
                 return value.strip().strip("'\"")
     project = _read_toml(Path("pyproject.toml")).get("tool", {}).get("prefect", {})
     local = _read_toml(Path("prefect.toml")) or project
-    if url := local.get("api", {}).get("url"):
-        return str(url)
+    if value := local.get("api", {}).get(name.removeprefix("PREFECT_API_").lower()):
+        return str(value)
     path = os.environ.get("PREFECT_PROFILES_PATH")
     profiles = _read_toml(Path(path) if path else get_prefect_home() / "profiles.toml")
     active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
-    return profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    return profiles.get("profiles", {}).get(active, {}).get(name)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

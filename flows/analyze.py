@@ -3,14 +3,39 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import flow
+from prefect import flow, get_client
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.runtime import flow_run as this_run
 from prefect.states import State
 
+from bifrost_flow.errors import SettingsError
+from bifrost_flow.language import t
 from bifrost_flow.prompts import DEFAULT_PROMPT
-from flows.analysis import analyze_log
+from bifrost_flow.render import render_report
+from bifrost_flow.render.markdown import cut_markdown, escape_inline
+from bifrost_flow.settings import load_settings
+from flows.analysis import Analysis, analyze_log
 from flows.audit import end_flow
 from flows.job import name_source
+from flows.requesting import ANSWER_TYPE
+from flows.telling import log_progress
+from tasks.export import MAX_ARTIFACT_CHARACTERS
+from tasks.secrets import read_secret_blocks
+
+
+async def leave_answer(done: Analysis) -> None:
+    """Leave the answer on the Prefect server: as a report to look at, and as values for `request`."""
+    report = done.report
+    markdown = cut_markdown(render_report(report, "markdown"), MAX_ARTIFACT_CHARACTERS)
+    await acreate_markdown_artifact(
+        markdown, key=f"answer-{report.run.run_id}", description=escape_inline(report.run.source)
+    )
+    # Results of Prefect are files where the run was: these can be had from anywhere.
+    async with get_client() as client:
+        await client.create_artifact(
+            ArtifactCreate(type=ANSWER_TYPE, data=done.to_dict(), flow_run_id=this_run.id)
+        )
 
 
 def name_run() -> str:
@@ -70,10 +95,14 @@ async def analyze(
         "lang": lang,
         "evidence.budget_tokens": budget_tokens,
     }
+    log_progress()
+    settings = load_settings(overrides)
+    if text is not None and len(text.encode("utf-8", "replace")) > settings.serve.max_text_kb * 1000:
+        raise SettingsError(t("request.too_large", limit=f"{settings.serve.max_text_kb:g}"))
     done = await analyze_log(
         path,
         text=text,
-        overrides=overrides,
+        overrides=await read_secret_blocks(overrides),
         prompt=prompt,
         explain_all=explain_all,
         use_cache=use_cache,
@@ -87,4 +116,5 @@ async def analyze(
             "until": until,
         },
     )
+    await leave_answer(done)
     return end_flow(done.summary, done.to_dict())

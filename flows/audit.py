@@ -28,6 +28,7 @@ from flows.job import (
     name_source,
 )
 from flows.opening import list_ci_access, open_warehouse
+from flows.telling import log_progress
 from tasks.analyse import look_up
 from tasks.export import export
 from tasks.extract import extract
@@ -38,6 +39,7 @@ from tasks.normalise import normalise
 from tasks.notify import alert, notify
 from tasks.persist import persist
 from tasks.publish import NOT_WANTED, is_wanted, publish, publish_failure
+from tasks.secrets import read_secret_blocks
 from tasks.track import track
 
 
@@ -47,13 +49,13 @@ def name_run() -> str:
     return f"{source} {datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
-def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+async def alert_about_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Tell Slack, webhook and Prometheus that an audit failed as a whole; Prefect calls this."""
     if "SettingsError" in (state.message or ""):
         return  # a slip of whoever called, who is told at once
     named = {name: flow_run.parameters.get(name) for name in ("warehouse", "project", "lang")}
     try:
-        settings = load_settings(named)
+        settings = load_settings(await read_secret_blocks(named))
     except SettingsError:
         return  # what is wrong with the settings is the failure itself, and nobody to tell is configured
     source = name_source(flow_run.parameters.get("paths") or [])
@@ -160,7 +162,8 @@ async def audit(
         "since": since,
         "until": until,
     }
-    settings = load_settings(overrides)
+    settings = load_settings(await read_secret_blocks(overrides))
+    log_progress()
     chosen = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
     job = Job(settings, paths, prompt=prompt, dry_run=dry_run)
     job.compare_with(baselines, use=use_baselines)

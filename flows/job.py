@@ -36,6 +36,7 @@ from bifrost_flow.records import (
 from bifrost_flow.reportlink import link_report
 from bifrost_flow.settings import (
     Settings,
+    check_no_blocks,
     masked_settings,
 )
 from bifrost_flow.status import PastFinding, assign_statuses, name_rules
@@ -103,6 +104,7 @@ class Job:
         tracked: bool = True,
         kind: str = "audit",
     ) -> None:
+        check_no_blocks(settings)
         self.settings = settings
         use_access(S3Access(**settings.s3.model_dump()))
         self.source = name_source(paths)

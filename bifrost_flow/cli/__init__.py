@@ -15,8 +15,10 @@ from bifrost_flow.cli import (
     metrics,
     plan,
     prompts,
+    request,
     run,
     runs,
+    serve,
     server,
     settings,
     sql,
@@ -66,6 +68,8 @@ for commands in (
     plan,
     settings,
     server,
+    serve,
+    request,
 ):
     commands.register(app)
 complete_values(app)

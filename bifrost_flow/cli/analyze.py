@@ -118,6 +118,23 @@ def _analyze(
     return done
 
 
+def show_answer(done: dict[str, Any], output: AnswerFormat, *, quiet: bool) -> None:
+    """Show an analysis that was made elsewhere as one that was made here."""
+    from bifrost_flow.render.table import read_finding
+    from bifrost_flow.settings import load_settings
+
+    if output is AnswerFormat.json:
+        _print_json(done)
+    else:
+        listener, shown = open_answers(output)
+        with shown:
+            for finding in done["findings"]:
+                listener.show_finding(read_finding(finding))
+            listener.finish()
+        _show_rest(done, as_markdown=output is AnswerFormat.markdown)
+    _tell_counts(done, load_settings(), quiet=quiet)
+
+
 def _run_here(
     target: str, parameters: dict[str, Any], wanted: dict[str, Any], overrides: dict[str, Any]
 ) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
 def start_server(
     port: Annotated[int, typer.Option(help=t("server.up.port"), min=1, max=65535)] = 4200,
 ) -> None:
+    from connectors.prefect_access import check_prefect_access
     from connectors.prefect_server import (
         find_configured_url,
         find_kept_server,
@@ -27,6 +28,7 @@ def start_server(
 
     with exit_on_errors():
         if url := find_configured_url():
+            check_prefect_access(url)
             typer.echo(t("server.configured", url=url))
             return
         with hold_start_lock():

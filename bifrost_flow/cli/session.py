@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Self
 
 from bifrost_flow.language import t
+from connectors.prefect_access import check_prefect_access
 from connectors.prefect_server import (
     QUIET_ENVIRONMENT,
     EmbeddedServer,
@@ -16,6 +17,8 @@ from connectors.prefect_server import (
 )
 
 DRAIN_TIMEOUT_S = 5.0
+# What our modules log goes to the run's log on the server.
+LOG_ENVIRONMENT = {"PREFECT_LOGGING_EXTRA_LOGGERS": "bifrost_flow,connectors"}
 # Prefect's own lines are for its servers and workers. Ours are told through `progress`; errors of a run
 # reach the user as our exit message, and the run's log on the server keeps everything.
 CONSOLE_ENVIRONMENT = {
@@ -24,13 +27,35 @@ CONSOLE_ENVIRONMENT = {
     "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
-    # What our modules log goes to the run's log on the server.
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "bifrost_flow,connectors",
+    **LOG_ENVIRONMENT,
 }
+
+
+def use_server() -> str:
+    """Let Prefect use the server that is configured or kept warm by `up`, and return its API address.
+
+    Raises:
+        SettingsError: it is beyond this machine and takes anybody.
+        ServerError: there is none, or it does not answer.
+    """
+    for name, value in {**QUIET_ENVIRONMENT, **LOG_ENVIRONMENT}.items():
+        os.environ.setdefault(name, value)
+    url = find_configured_url()
+    if url:
+        check_prefect_access(url)
+    elif kept := find_kept_server():
+        url = kept.url
+    else:
+        raise ServerError(t("server.none_to_use"))
+    os.environ["PREFECT_API_URL"] = url
+    _check_answer()
+    return url
 
 
 class PrefectSession:
     """A Prefect API for a block: the user's own, one kept warm by `up`, else an embedded one for this block.
+
+    One beyond this machine that takes anybody is refused.
 
     The embedded server comes up in the background: import what the flow needs inside the block, then call
     `wait` and the flow.
@@ -43,7 +68,8 @@ class PrefectSession:
     def __enter__(self) -> Self:
         for name, value in CONSOLE_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        if find_configured_url():
+        if url := find_configured_url():
+            check_prefect_access(url)
             return self
         if kept := find_kept_server():
             os.environ["PREFECT_API_URL"] = kept.url
@@ -64,14 +90,7 @@ class PrefectSession:
             self._server.wait()
             self._lock.close()
             return
-        # Prefect's own client knows of keys, certificates and proxies.
-        from prefect.client.orchestration import get_client
-
-        with get_client(sync_client=True) as client:
-            trouble = client.api_healthcheck()
-        if trouble is not None:
-            url = os.environ.get("PREFECT_API_URL") or find_configured_url()
-            raise ServerError(t("server.not_answering", url=url)) from trouble
+        _check_answer()
 
     def __exit__(self, *exception: object) -> None:
         if self._server is not None:
@@ -79,6 +98,17 @@ class PrefectSession:
             self._server.stop()
             del os.environ["PREFECT_API_URL"]
         self._lock.close()
+
+
+def _check_answer() -> None:
+    # Prefect's own client knows of keys, certificates and proxies.
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        trouble = client.api_healthcheck()
+    if trouble is not None:
+        url = os.environ.get("PREFECT_API_URL") or find_configured_url()
+        raise ServerError(t("server.not_answering", url=url)) from trouble
 
 
 def _send_what_is_queued() -> None:

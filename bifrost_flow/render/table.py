@@ -4,11 +4,12 @@ import csv
 import io
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from bifrost_flow.records import Finding, Report
+from bifrost_flow.records import Evidence, Finding, Report
 from bifrost_flow.render.defuse import escape_unprintable, make_visible
 
 # A spreadsheet takes a cell that starts with one of these as a formula (OWASP, "CSV injection"), full-width
@@ -81,6 +82,14 @@ def make_plain(record: Any) -> dict[str, object]:
         name: _format_value(value) if isinstance(value, datetime) else value
         for name, value in asdict(record).items()
     }
+
+
+def read_finding(values: Mapping[str, Any]) -> Finding:
+    """Return the finding that `make_plain` wrote, after a way through JSON."""
+    known: dict[str, Any] = {field.name: values[field.name] for field in fields(Finding)}
+    evidence = tuple(Evidence(**piece) for piece in values["evidence"])
+    seen = {name: datetime.fromisoformat(values[name]) for name in ("first_seen", "last_seen")}
+    return Finding(**{**known, "evidence": evidence, **seen})
 
 
 def _format_cell(value: object) -> str:

@@ -128,7 +128,7 @@ def test_unwritable_file(warehouse: Warehouse, tmp_path: Path) -> None:
     result = call(warehouse, "export", "-o", str(tmp_path / "file" / "report.md"))
     assert result.exit_code == 3 and "can't be written" in result.stderr
     result = call(warehouse, "export", "-o", "ftp://host.example/reports/")
-    assert result.exit_code == 3 and "no path on this machine" in result.stderr
+    assert result.exit_code == 3 and "no place that can be written to" in result.stderr
     write_text_file(Path("/dev/null"), "x")
     assert Path("/dev/null").is_char_device()
     with pytest.raises(DeliveryError, match="is a folder"):

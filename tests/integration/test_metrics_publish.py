@@ -1,5 +1,6 @@
 """What batch runs leave for Prometheus: the warehouse's numbers, as a file and at a real push gateway."""
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -238,9 +239,9 @@ def test_an_audit_that_failed_is_told_by_its_hook(
     monkeypatch.setenv("BIFROST_METRICS_TEXTFILE", str(target))
     parameters = {"paths": ["x"], "warehouse": warehouse.location, "project": PROJECT}
     run = FlowRun(flow_id=uuid4(), parameters=parameters)
-    alert_about_failure(audit, run, Failed(message="SettingsError: no such thing"))
+    asyncio.run(alert_about_failure(audit, run, Failed(message="SettingsError: no such thing")))
     assert not target.exists()
-    alert_about_failure(audit, run, Failed(message="disk full"))
+    asyncio.run(alert_about_failure(audit, run, Failed(message="disk full")))
     text = target.read_text()
     assert 'bifrost_last_run_status{project="nightly",status="failed"} 1.0' in text
     assert 'bifrost_analysis_total{project="nightly",status="completed"} 1.0' in text

@@ -61,11 +61,19 @@ async def test_the_window_grows_in_steps_and_never_shrinks(
 # What goes wrong with Ollama.
 
 
-@pytest.mark.parametrize("status", [302, 400, 401, 403, 422])
+@pytest.mark.parametrize("status", [400, 401, 403, 422])
 async def test_other_refusals_are_final(server: ModelServer, ollama: OllamaProvider, status: int) -> None:
-    """What would be refused again is `ModelRefused`, with the server's reason; no redirect is followed."""
+    """What would be refused again is `ModelRefused`, with the server's reason."""
     server.script(Fault(status=status, error="not for you", headers={"Location": "http://127.0.0.1:9/"}))
     with pytest.raises(ModelRefused, match=f"HTTP {status}: not for you"):
+        await ollama.complete(make_request())
+    assert len(server.paths) == 1
+
+
+async def test_a_redirect_is_not_followed(server: ModelServer, ollama: OllamaProvider) -> None:
+    """A server that sends on to elsewhere gets no second call, nor does the place that it names."""
+    server.script(Fault(status=302, headers={"Location": "http://127.0.0.1:9/"}))
+    with pytest.raises(ModelRefused, match="HTTP 302"):
         await ollama.complete(make_request())
     assert len(server.paths) == 1
 

@@ -1,0 +1,86 @@
+"""`serve`: one process that carries out the nightly audit and ad-hoc analyses, and shows its metrics."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bifrost_flow.cli.failures import exit_on_errors
+from bifrost_flow.cli.filters import read_filter
+from bifrost_flow.errors import SettingsError
+from bifrost_flow.language import t
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("serve", help=t("serve.help"))(serve)
+
+
+def serve(
+    targets: Annotated[list[str], typer.Argument(metavar="PATH|GLOB", help=t("serve.targets"))],
+    cron: Annotated[str, typer.Option(help=t("serve.cron"))] = "0 2 * * *",
+    timezone: Annotated[str, typer.Option(help=t("serve.timezone"))] = "UTC",
+    catch_up: Annotated[str, typer.Option(metavar="latest|all|none", help=t("serve.catch_up"))] = "latest",
+    since: Annotated[str | None, typer.Option(help=t("serve.since"))] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help=t("serve.concurrency"))] = 4,
+    metrics_port: Annotated[int, typer.Option(min=0, max=65535, help=t("serve.metrics_port"))] = 9464,
+    warehouse: Annotated[str | None, typer.Option(help=t("run.warehouse"))] = None,
+    project: Annotated[str | None, typer.Option(help=t("run.project"))] = None,
+) -> None:
+    with exit_on_errors(at_once=True):
+        from bifrost_flow.settings import load_settings
+
+        if catch_up not in ("latest", "all", "none"):
+            raise SettingsError(t("serve.bad_catch_up", value=catch_up))
+        if "-" in targets:
+            raise SettingsError(t("serve.no_stdin"))
+        read_filter(dict.fromkeys(("severity", "keywords", "regex", "until")) | {"since": since})
+        settings = load_settings({"warehouse": warehouse, "project": project})
+        # Runs are processes of their own: what they read and write must not depend on where they start.
+        place: dict[str, Any] = {"warehouse": _make_absolute(settings.warehouse), "project": settings.project}
+        nightly: dict[str, Any] = {
+            **place,
+            "paths": [_make_absolute(each) for each in targets],
+            "since": since,
+        }
+        _serve(nightly, place, (cron, timezone, catch_up), concurrency, metrics_port)
+
+
+def _serve(
+    nightly: dict[str, Any],
+    adhoc: dict[str, Any],
+    schedule: tuple[str, str, str],
+    concurrency: int,
+    metrics_port: int,
+) -> None:
+    from bifrost_flow.cli.answers import Notes
+    from bifrost_flow.cli.session import use_server
+    from bifrost_flow.progress import watch
+    from connectors.metrics import start_metrics_server
+
+    url = use_server()
+    watch(Notes())
+    with start_metrics_server(port=metrics_port) as shown:
+        from flows.served import ADHOC, NIGHTLY, Schedule, build_deployments, serve_deployments
+
+        cron, timezone, catch_up = schedule
+        planned = Schedule(cron, timezone, catch_up)  # ty: ignore[invalid-argument-type] - checked above
+        deployments = build_deployments(planned, nightly, adhoc, concurrency=concurrency)
+        typer.echo(
+            t(
+                "serve.serving",
+                nightly=NIGHTLY,
+                adhoc=ADHOC,
+                cron=cron,
+                timezone=timezone,
+                url=url,
+                metrics=shown.url,
+            ),
+            err=True,
+        )
+        serve_deployments(*deployments, catch_up=planned.catch_up, api_url=url)
+        typer.echo(t("serve.ended"), err=True)
+
+
+def _make_absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().absolute())

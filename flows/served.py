@@ -1,0 +1,152 @@
+"""The deployments that one process serves: `audit/nightly` by its clock, `analyze/adhoc` for whoever asks."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import httpx
+from prefect import serve
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.flows import EntrypointType
+from prefect.schedules import Cron
+from prefect.states import Scheduled
+from pydantic import ValidationError
+
+from bifrost_flow.errors import SettingsError
+from bifrost_flow.language import t
+from bifrost_flow.progress import progress
+from connectors.prefect_server import is_healthy
+from flows.analyze import analyze
+from flows.audit import audit
+
+CatchUp = Literal["latest", "all", "none"]
+NIGHTLY, ADHOC = "audit/nightly", "analyze/adhoc"
+RECONNECT_INTERVAL_S = 5.0
+MAX_MISSED = 200  # what the server answers at once; it schedules a hundred ahead
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the nightly audit runs, and what becomes of nights on which nobody served."""
+
+    cron: str
+    timezone: str
+    catch_up: CatchUp
+
+
+def build_deployments(
+    schedule: Schedule, nightly: dict[str, Any], adhoc: dict[str, Any], *, concurrency: int
+) -> tuple[RunnerDeployment, RunnerDeployment]:
+    """Return what is served, with these parameters; `concurrency` is of ad-hoc runs at a time.
+
+    Raises:
+        SettingsError: there is no such time zone, or the schedule is no cron expression.
+    """
+    try:
+        CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    except ValidationError as error:
+        raise SettingsError(
+            t("serve.bad_schedule", cron=schedule.cron, timezone=schedule.timezone)
+        ) from error
+    return (
+        audit.to_deployment(
+            "nightly",
+            schedule=Cron(schedule.cron, timezone=schedule.timezone),
+            parameters=nightly,
+            concurrency_limit=1,  # two nights at once would both call the same failures new
+            description=t("serve.nightly"),
+            tags=["bifrost-flow"],
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        ),
+        analyze.to_deployment(
+            "adhoc",
+            parameters=adhoc,
+            concurrency_limit=concurrency,
+            description=t("serve.adhoc"),
+            tags=["bifrost-flow"],
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        ),
+    )
+
+
+def serve_deployments(
+    nightly: RunnerDeployment, adhoc: RunnerDeployment, *, catch_up: CatchUp, api_url: str
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; a server that is lost is waited for.
+
+    Schedules stay active when we end: the server goes on noting the nights that nobody carried out, and the
+    next start catches up on them.
+    """
+    while True:
+        try:
+            missed = take_missed_runs(NIGHTLY)
+            nightly.apply()
+            catch_up_on(missed, NIGHTLY, catch_up)
+            serve(nightly, adhoc, pause_on_shutdown=False, print_starting_message=False)
+            return
+        except (httpx.TransportError, PrefectHTTPStatusError, RuntimeError, ExceptionGroup) as error:
+            if is_healthy(api_url):
+                raise
+            progress().tell(t("serve.lost", url=api_url, reason=type(error).__name__))
+        while not is_healthy(api_url):
+            time.sleep(RECONNECT_INTERVAL_S)
+        progress().tell(t("serve.back", url=api_url))
+
+
+def take_missed_runs(name: str) -> list[datetime]:
+    """Return when the schedule of deployment `name` was due in vain, oldest first, and remove these runs."""
+    with get_client(sync_client=True) as client:
+        try:
+            deployment = client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            return []
+        scheduled = client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+            ),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=MAX_MISSED,
+        )
+        missed = [run for run in scheduled if _was_missed(run)]
+        for run in missed:
+            client.delete_flow_run(run.id)
+        return sorted(run.expected_start_time for run in missed if run.expected_start_time)
+
+
+def _was_missed(run: FlowRun) -> bool:
+    due = run.expected_start_time
+    return run.auto_scheduled and due is not None and due < datetime.now(UTC)
+
+
+def catch_up_on(missed: list[datetime], name: str, policy: CatchUp) -> None:
+    """Submit the runs that were missed, as the policy has it: the latest alone, all, or none."""
+    wanted = {"latest": missed[-1:], "all": missed, "none": []}[policy]
+    if missed:
+        progress().tell(t("serve.caught_up", missed=len(missed), submitted=len(wanted)))
+    with get_client(sync_client=True) as client:
+        for due in wanted:
+            _submit(client, name, due)
+
+
+def _submit(client: SyncPrefectClient, name: str, due: datetime) -> None:
+    client.create_flow_run_from_deployment(
+        client.read_deployment_by_name(name).id,
+        state=Scheduled(scheduled_time=due),
+        tags=["catch-up"],
+        # Starting twice must not run a night twice.
+        idempotency_key=f"catch-up {name} {due.isoformat()}",
+    )
