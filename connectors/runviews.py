@@ -30,7 +30,7 @@ def read_views(
     Raises:
         WarehouseError: the tables can't be read.
     """
-    parameters = {"project": project, "limit": limit or _EVERY}
+    parameters = {"project": project, "limit": limit or _EVERY, "since": None, "fingerprints": None}
     rows = warehouse.query_named("runs", "list_runs", parameters).as_dicts()
     return _restore_views(warehouse, rows)
 

@@ -87,9 +87,10 @@ def make_plain(record: Any) -> dict[str, object]:
 def read_finding(values: Mapping[str, Any]) -> Finding:
     """Return the finding that `make_plain` wrote, after a way through JSON."""
     known: dict[str, Any] = {field.name: values[field.name] for field in fields(Finding)}
-    evidence = tuple(Evidence(**piece) for piece in values["evidence"])
-    seen = {name: datetime.fromisoformat(values[name]) for name in ("first_seen", "last_seen")}
-    return Finding(**{**known, "evidence": evidence, **seen})
+    known["evidence"] = tuple(Evidence(**piece) for piece in values["evidence"])
+    for name in ("first_seen", "last_seen"):
+        known[name] = datetime.fromisoformat(values[name])
+    return Finding(**known)
 
 
 def _format_cell(value: object) -> str:
