@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -57,6 +57,11 @@ def _check_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _split_words(value: object) -> object:
+    # An environment variable is one text, with commas between its words.
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
 def _check_project(value: str) -> str:
     if not re.fullmatch(r"\w[\w.-]{0,63}", value):
         raise ValueError(t("settings_error.project"))
@@ -76,6 +81,7 @@ def _expand_home(value: str) -> str:
 
 Url = Annotated[str, AfterValidator(_check_url)]
 FormatNames = Annotated[str, AfterValidator(_check_formats)]
+Words = Annotated[list[str], BeforeValidator(_split_words)]
 PathText = Annotated[str, AfterValidator(_expand_home)]
 ProjectName = Annotated[str, AfterValidator(_check_project)]
 
@@ -200,6 +206,11 @@ class CiSettings(Section):
 
 
 class ServeSettings(Section):
+    paths: Words = _described("serve.paths", [])
+    cron: str = _described("serve.cron", "0 2 * * *")
+    timezone: str = _described("serve.timezone", "UTC")
+    metrics_host: str = _described("serve.metrics_host", "127.0.0.1")
+    metrics_port: int = _described("serve.metrics_port", 9464, ge=0, le=65535)
     # Prefect takes 512 KiB of parameters, JSON's escapes included.
     max_text_kb: float = _described("serve.max_text_kb", 400.0, gt=0)
 

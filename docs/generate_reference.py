@@ -104,6 +104,7 @@ _TYPE_NAMES = {
     "int": "whole number",
     "float": "number",
     "dict": "table",
+    "list": "list of texts",
     "SecretStr": "secret text",
 }
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}

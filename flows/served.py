@@ -1,12 +1,16 @@
 """The deployments that one process serves: `audit/nightly` by its clock, `analyze/adhoc` for whoever asks."""
 
+import asyncio
+import os
+import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import httpx
-from prefect import serve
+from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -21,6 +25,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import EntrypointType
+from prefect.runner import Runner
 from prefect.schedules import Cron
 from prefect.states import Scheduled
 from pydantic import ValidationError
@@ -62,24 +67,30 @@ def build_deployments(
             t("serve.bad_schedule", cron=schedule.cron, timezone=schedule.timezone)
         ) from error
     return (
-        audit.to_deployment(
+        _deploy(
+            audit,
             "nightly",
             schedule=Cron(schedule.cron, timezone=schedule.timezone),
             parameters=nightly,
             concurrency_limit=1,  # two nights at once would both call the same failures new
             description=t("serve.nightly"),
-            tags=["bifrost-flow"],
-            entrypoint_type=EntrypointType.MODULE_PATH,
         ),
-        analyze.to_deployment(
+        _deploy(
+            analyze,
             "adhoc",
             parameters=adhoc,
             concurrency_limit=concurrency,
             description=t("serve.adhoc"),
-            tags=["bifrost-flow"],
-            entrypoint_type=EntrypointType.MODULE_PATH,
         ),
     )
+
+
+def _deploy(flow: Flow[..., Any], name: str, **options: Any) -> RunnerDeployment:
+    made = flow.to_deployment(
+        name, tags=["bifrost-flow"], entrypoint_type=EntrypointType.MODULE_PATH, **options
+    )
+    assert isinstance(made, RunnerDeployment)  # it would be a coroutine, were we called by one
+    return made
 
 
 def serve_deployments(
@@ -95,7 +106,7 @@ def serve_deployments(
             missed = take_missed_runs(NIGHTLY)
             nightly.apply()
             catch_up_on(missed, NIGHTLY, catch_up)
-            serve(nightly, adhoc, pause_on_shutdown=False, print_starting_message=False)
+            _run(nightly, adhoc)
             return
         except (httpx.TransportError, PrefectHTTPStatusError, RuntimeError, ExceptionGroup) as error:
             if is_healthy(api_url):
@@ -104,6 +115,24 @@ def serve_deployments(
         while not is_healthy(api_url):
             time.sleep(RECONNECT_INTERVAL_S)
         progress().tell(t("serve.back", url=api_url))
+
+
+class _Runner(Runner):
+    """Prefect's runner; SIGTERM ends it as Ctrl-C does, which lets it put all in order.
+
+    Prefect's own handler (3.8.8) calls its asynchronous stop without waiting for it. Goes when that does.
+    """
+
+    def handle_sigterm(self, *_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def _run(*deployments: RunnerDeployment) -> None:
+    runner = _Runner(pause_on_shutdown=False)
+    for deployment in deployments:
+        runner.add_deployment(deployment)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(runner.start())
 
 
 def take_missed_runs(name: str) -> list[datetime]:

@@ -68,9 +68,11 @@ def _request(
     notes = Notes()
     notes.quiet = quiet
     use_server()
+    from bifrost_flow.evidence.redact import redact_text
     from flows.requesting import cancel_request, follow_request, submit_request
 
-    parameters = {"text": text, "lang": settings.lang, "explain_all": explain_all}
+    # The server keeps what a run was asked: secrets are taken out before it sees them.
+    parameters = {"text": redact_text(text)[0], "lang": settings.lang, "explain_all": explain_all}
     run_id = submit_request(deployment, parameters)
     notes.tell(t("request.submitted", name=deployment, run_id=run_id))
     try:

@@ -1,7 +1,7 @@
 """`serve`: one process that carries out the nightly audit and ad-hoc analyses, and shows its metrics."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from bifrost_flow.cli.filters import read_filter
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
 
+if TYPE_CHECKING:
+    from bifrost_flow.settings import ServeSettings
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -17,13 +20,13 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    targets: Annotated[list[str], typer.Argument(metavar="PATH|GLOB", help=t("serve.targets"))],
-    cron: Annotated[str, typer.Option(help=t("serve.cron"))] = "0 2 * * *",
-    timezone: Annotated[str, typer.Option(help=t("serve.timezone"))] = "UTC",
+    targets: Annotated[list[str] | None, typer.Argument(metavar="PATH|GLOB", help=t("serve.targets"))] = None,
+    cron: Annotated[str | None, typer.Option(help=t("serve.cron"))] = None,
+    timezone: Annotated[str | None, typer.Option(help=t("serve.timezone"))] = None,
     catch_up: Annotated[str, typer.Option(metavar="latest|all|none", help=t("serve.catch_up"))] = "latest",
     since: Annotated[str | None, typer.Option(help=t("serve.since"))] = None,
     concurrency: Annotated[int, typer.Option(min=1, help=t("serve.concurrency"))] = 4,
-    metrics_port: Annotated[int, typer.Option(min=0, max=65535, help=t("serve.metrics_port"))] = 9464,
+    metrics_port: Annotated[int | None, typer.Option(min=0, max=65535, help=t("serve.metrics_port"))] = None,
     warehouse: Annotated[str | None, typer.Option(help=t("run.warehouse"))] = None,
     project: Annotated[str | None, typer.Option(help=t("run.project"))] = None,
 ) -> None:
@@ -32,38 +35,53 @@ def serve(
 
         if catch_up not in ("latest", "all", "none"):
             raise SettingsError(t("serve.bad_catch_up", value=catch_up))
-        if "-" in targets:
-            raise SettingsError(t("serve.no_stdin"))
         read_filter(dict.fromkeys(("severity", "keywords", "regex", "until")) | {"since": since})
-        settings = load_settings({"warehouse": warehouse, "project": project})
+        settings = load_settings(
+            {
+                "warehouse": warehouse,
+                "project": project,
+                "serve.paths": targets or None,
+                "serve.cron": cron,
+                "serve.timezone": timezone,
+                "serve.metrics_port": metrics_port,
+            }
+        )
+        paths = settings.serve.paths
+        if not paths:
+            raise SettingsError(t("serve.no_paths"))
+        if "-" in paths:
+            raise SettingsError(t("serve.no_stdin"))
         # Runs are processes of their own: what they read and write must not depend on where they start.
         place: dict[str, Any] = {"warehouse": _make_absolute(settings.warehouse), "project": settings.project}
         nightly: dict[str, Any] = {
             **place,
-            "paths": [_make_absolute(each) for each in targets],
+            "paths": [_make_absolute(each) for each in paths],
             "since": since,
         }
-        _serve(nightly, place, (cron, timezone, catch_up), concurrency, metrics_port)
+        _serve(nightly, place, settings.serve, catch_up, concurrency)
 
 
 def _serve(
     nightly: dict[str, Any],
     adhoc: dict[str, Any],
-    schedule: tuple[str, str, str],
+    settings: "ServeSettings",
+    catch_up: str,
     concurrency: int,
-    metrics_port: int,
 ) -> None:
     from bifrost_flow.cli.answers import Notes
     from bifrost_flow.cli.session import use_server
     from bifrost_flow.progress import watch
     from connectors.metrics import start_metrics_server
+    from connectors.prefect_server import find_prefect_setting
 
     url = use_server()
     watch(Notes())
-    with start_metrics_server(port=metrics_port) as shown:
+    guarded = bool(find_prefect_setting("PREFECT_API_AUTH_STRING") or find_prefect_setting("PREFECT_API_KEY"))
+    host, port = settings.metrics_host, settings.metrics_port
+    with start_metrics_server(host, port, allow_remote=guarded) as shown:
         from flows.served import ADHOC, NIGHTLY, Schedule, build_deployments, serve_deployments
 
-        cron, timezone, catch_up = schedule
+        cron, timezone = settings.cron, settings.timezone
         planned = Schedule(cron, timezone, catch_up)  # ty: ignore[invalid-argument-type] - checked above
         deployments = build_deployments(planned, nightly, adhoc, concurrency=concurrency)
         typer.echo(

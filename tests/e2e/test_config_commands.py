@@ -122,7 +122,7 @@ def test_doctor_passes_where_nothing_is_configured(environment: dict[str, str], 
     found = json.loads(done.stdout)
     assert (done.returncode, found["status"], done.stderr) == (0, "ok", "")
     names = {each["name"]: each["status"] for each in found["checks"]}
-    outside = {"ollama", "openai", "bedrock", "s3", "slack", "github", "gitlab", "jenkins"}
+    outside = {"ollama", "openai", "bedrock", "s3", "slack", "webhook", "github", "gitlab", "jenkins"}
     assert names.keys() == outside | {"python", "packages", "language", "warehouse", "prefect", "mlflow"}
     assert {names[each] for each in names.keys() - outside} == {"ok"}
     assert all(each["remedy"] for each in found["checks"] if each["status"] != "ok")
