@@ -7,6 +7,7 @@ import typer
 from bifrost_flow.cli import (
     analyze,
     cache,
+    dashboard,
     diff,
     evaluate,
     evidence,
@@ -63,6 +64,7 @@ for commands in (
     upkeep,
     prompts,
     export,
+    dashboard,
     messages,
     metrics,
     plan,

@@ -128,8 +128,8 @@ class Item:
 def render_html(report: Report) -> str:
     """Return the report as a page in `report.language`, light and dark, for screens, phones and print."""
     lang = report.language
-    style, script = _read_asset("report.css"), _read_asset("report.js")
-    template = _open_environment().get_template("report.html.j2")
+    style, script = read_asset("report.css"), read_asset("report.js")
+    template = open_environment().get_template("report.html.j2")
     return template.render(
         **_gather(report),
         lang=lang,
@@ -139,9 +139,9 @@ def render_html(report: Report) -> str:
         size=format_size,
         max_rows=MAX_ROWS,
         style=Markup(style),
-        style_hash=_hash_source(style),
+        style_hash=hash_source(style),
         script=Markup(script),
-        script_hash=_hash_source(script),
+        script_hash=hash_source(script),
     )
 
 
@@ -181,7 +181,7 @@ def _gather(report: Report) -> dict[str, object]:
 
 
 @cache
-def _open_environment() -> Environment:
+def open_environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -203,11 +203,11 @@ def _mark_code(text: str) -> Markup:
 
 
 @cache
-def _read_asset(name: str) -> str:
+def read_asset(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _hash_source(text: str) -> str:
+def hash_source(text: str) -> str:
     """Return the hash source of an inline element (Content Security Policy Level 3, section 8.3)."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
