@@ -130,6 +130,16 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert dead == []
 
 
+def test_each_threat_has_a_test_that_exists() -> None:
+    """The threat model names for each threat a test, and no test that is not there."""
+    page = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 25
+    for row in rows:
+        file, name = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)[0]
+        assert re.search(rf"(?m)^(async )?def {name}\(", (ROOT / file).read_text(encoding="utf-8")), row
+
+
 def read_origins(folder: str = "logs") -> dict[str, tuple[str, str]]:
     """Return origin and licence of each file of a folder, from its table in the data's README."""
     origins = {}
