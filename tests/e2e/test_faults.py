@@ -42,6 +42,7 @@ FAST: dict[str, Any] = {
 }
 # The whole list takes minutes: the test suite meets a part of it, `make torture` all.
 LONG = os.environ.get("BIFROST_TORTURE") == "1"
+only_long = pytest.mark.skipif(not LONG, reason="takes its time: make torture meets it")
 ANSWER = answer_well({"messages": [{"content": "1| error: x"}]})
 
 
@@ -110,7 +111,7 @@ def pick_problem(done: Done) -> str:
 
 
 @pytest.mark.parametrize(
-    "met", MODEL_FAULTS if LONG else MODEL_FAULTS[::4], ids=lambda met: met.name.replace(" ", "-")
+    "met", MODEL_FAULTS if LONG else MODEL_FAULTS[::7], ids=lambda met: met.name.replace(" ", "-")
 )
 def test_model(console: Console, met: Met) -> None:
     """Whatever one call meets, the others are answered and kept, and the next run asks for that one alone."""
@@ -277,6 +278,7 @@ def hold_lock(warehouse: Path) -> Any:
     return connection
 
 
+@only_long
 def test_mlflow_down_slow_or_locked(console: Console) -> None:
     """Tracking that fails or hangs costs its time limit at most, and never a finding or the exit code."""
     words = ("run", FAILED[2], "--provider", "rules", "--json", "--quiet")
@@ -374,6 +376,7 @@ def test_read_only_warehouse(console: Console) -> None:
     assert json.loads((console.folder / "rows.json").read_text()) == [{"n": 3}]
 
 
+@only_long
 def test_prefect_server_lost_in_the_middle(tmp_path: Path, prefect_home: Path) -> None:
     """With its Prefect server gone a run ends with a reason, and what was answered is not asked again."""
     server = EmbeddedServer()
@@ -409,6 +412,7 @@ def test_prefect_server_lost_in_the_middle(tmp_path: Path, prefect_home: Path) -
         assert last.json["llm_calls"] == len(model.chats) - asked <= 3 - asked + 1
 
 
+@only_long
 def test_a_clock_that_was_set_back(console: Console) -> None:
     """After a night that was dated a year ahead, runs still know what is new and what is not."""
     library = next(Path("/usr/lib").rglob("libfaketime.so.1"), None)
