@@ -10,8 +10,12 @@ from connectors.warehouse import Warehouse
 MAX_RUNS, MAX_FINDINGS = 1000, 2000
 
 
-def read_board(warehouse: Warehouse, *, project: str | None = None, since: datetime | None = None) -> Board:
+def read_board(
+    warehouse: Warehouse, *, project: str | None = None, since: datetime | None = None, linked: bool = True
+) -> Board:
     """Return the runs since `since`, their findings with their history, and what they cost.
+
+    `linked` if the page will lie in the warehouse, from where it can link the runs' reports.
 
     Raises:
         WarehouseError: the tables can't be read.
@@ -32,7 +36,7 @@ def read_board(warehouse: Warehouse, *, project: str | None = None, since: datet
         costs=tuple(costs),
         has_more_runs=len(runs) > MAX_RUNS,
         has_more_findings=len(findings) > MAX_FINDINGS,
-        reports=_list_reports(warehouse.location),
+        reports=_list_reports(warehouse.location) if linked else frozenset(),
     )
 
 

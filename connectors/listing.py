@@ -34,6 +34,7 @@ class Listing:
     report: Report
     max_bytes: int | None
     shown: set[str] = field(default_factory=set)
+    repeats: dict[str, int] = field(default_factory=dict)  # how often a name came that came more than once
     seen: int = 0
     expanded: int = 0  # bytes that reading the members so far gives at most
 
@@ -67,10 +68,11 @@ class Listing:
         self.expanded += min(member.size, MAX_RATIO * max(member.packed, 1 << 16))
         if self.expanded > MAX_EXPANDED_BYTES:
             raise Enough(t("source.bomb", path=self.archive, bytes=MAX_EXPANDED_BYTES))
-        # Twice the same name is allowed in both formats.
-        base, number = shown, 1
+        # Twice the same name is allowed in both formats. Counted on from the last one: an archive may hold a
+        # hundred thousand of one name.
+        base = shown
         while shown in self.shown:
-            number += 1
+            number = self.repeats[base] = self.repeats.get(base, 1) + 1
             shown = f"{base} ({number})"
         self.shown.add(shown)
         return shown

@@ -32,7 +32,7 @@ def dashboard(
         from connectors.files import write_file
 
         moment = None if since is None else parse_when(since, datetime.now(UTC))
-        board = read_board(store, project=project, since=moment)
+        board = read_board(store, project=project, since=moment, linked=out is None)
         page = render_dashboard(board, language=current_language()).encode()
         target = out or f"{store.location}/{FILE_NAME}"
         if target == "-":

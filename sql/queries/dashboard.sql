@@ -1,6 +1,7 @@
 -- name: list_findings
 -- Grain: a project and fingerprint that a run since $since (NULL: ever) told of, as the last of them did; `runs` told of
--- it as present, `days` are UTC days on which they did, with the occurrences of each. Order: last seen first, $limit at most.
+-- it as present, `seen` is on how many UTC days they did, `days` are the last 30 of these, with the occurrences of each.
+-- Order: last seen first, $limit at most.
 WITH told AS (
     SELECT findings.*, runs.started_at, CAST(runs.started_at AT TIME ZONE 'UTC' AS DATE) AS day
     FROM findings
@@ -20,11 +21,14 @@ daily AS (
     WHERE status <> 'resolved'
     GROUP BY ALL
 ),
-seen AS (
+sightings AS (
     SELECT
         project,
         fingerprint,
-        list(struct_pack(day := CAST(day AS VARCHAR), occurrences := occurrences) ORDER BY day) AS days
+        count(*) AS seen,
+        list_reverse(
+            list(struct_pack(day := CAST(day AS VARCHAR), occurrences := occurrences) ORDER BY day DESC)[:30]
+        ) AS days
     FROM daily
     GROUP BY ALL
 )
@@ -42,16 +46,18 @@ SELECT
     evidence[1].line AS line,
     first_seen,
     last_seen,
+    coalesce(seen, 0) AS seen,
     coalesce(days, []) AS days
 FROM latest
-LEFT JOIN seen USING (project, fingerprint)
+LEFT JOIN sightings USING (project, fingerprint)
 ORDER BY last_seen DESC, project, fingerprint
 LIMIT $limit
 
 -- name: list_costs
--- Grain: a UTC day, provider and model that was called since $since (NULL: ever). Order: day, dearest first.
+-- Grain: a UTC day, project, provider and model that was called since $since (NULL: ever). Order: day, dearest first.
 SELECT
     CAST(day AS VARCHAR) AS day,
+    project,
     provider,
     model,
     sum(calls)::BIGINT AS calls,
@@ -62,4 +68,4 @@ FROM cost_per_model_day
 WHERE ($project IS NULL OR project = $project)
     AND ($since::TIMESTAMPTZ IS NULL OR day >= CAST($since::TIMESTAMPTZ AT TIME ZONE 'UTC' AS DATE))
 GROUP BY ALL
-ORDER BY day, cost_usd DESC, provider, model
+ORDER BY day, project, cost_usd DESC, provider, model

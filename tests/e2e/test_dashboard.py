@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from connectors.dashboard import read_board
 from connectors.warehouse import Warehouse
 from tests.console import Console
 from tests.warehouse_rows import CALL, FINDING, RUN, make_run_id
@@ -103,6 +104,28 @@ def test_a_warehouse_is_shown_and_searched(folder: Path) -> None:
 def test_an_address_keeps_the_filters(folder: Path) -> None:
     """A link with filters opens the page filtered."""
     assert look(folder, asked="#severity=critical")["all"] == 1
+
+
+def test_what_the_page_is_made_of(tmp_path: Path) -> None:
+    """Cost is told by project, a finding's days are bounded and counted, and only a page within the warehouse
+    links the reports there."""
+    for project, cost in (("web", 1.0), ("api", 9.0)):
+        store = Warehouse.open(str(tmp_path / "w"), project=project)
+        for night in range(40 if project == "web" else 1):
+            at = NIGHT + timedelta(days=night)
+            run_id = make_run_id(at, number=len(project) + ord(project[0]))
+            store.write_calls(run_id, [replace(CALL, started_at=at, cost_usd=cost)][: 1 - min(night, 1)])
+            store.write_findings(run_id, [replace(FINDING, last_seen=at)])
+            store.write_run(replace(RUN, run_id=run_id, started_at=at, project=project))
+    report = tmp_path / "w" / "reports" / run_id / "report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("x")
+    board = read_board(store)
+    assert {row["project"]: row["cost_usd"] for row in board.costs} == {"web": 1.0, "api": 9.0}
+    (web,) = [row for row in board.findings if row["project"] == "web"]
+    assert (web["seen"], len(web["days"]), web["days"][-1]["day"]) == (40, 30, "2026-12-29")
+    assert board.reports == {run_id}
+    assert read_board(store, linked=False).reports == frozenset()
 
 
 def test_korean_on_a_phone_in_the_dark(folder: Path) -> None:

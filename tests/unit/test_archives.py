@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from bifrost_flow.records import LogFile
 from connectors import listing, tars
 from connectors.extraction import extract_evidence
+from connectors.listing import Listing
+from connectors.members import Member
 from connectors.reading import ReadFacts, Source, read_blocks
 from connectors.sources import find_sources, remove_spooled
 
@@ -398,3 +400,23 @@ def test_damage_never_raises(tmp_path: Path, kind: str, data: st.DataObject) -> 
     read_all(sources)
     remove_spooled(sources)
     assert sources or problems
+
+
+class Counted(set[str]):
+    """A set that counts how often it is asked."""
+
+    asked = 0
+
+    def __contains__(self, name: object) -> bool:
+        self.asked += 1
+        return super().__contains__(name)
+
+
+def test_members_of_one_name_are_told_apart_without_counting_from_the_start() -> None:
+    """Each has a name of its own, and naming them takes work in proportion to their number."""
+    shown = Counted()
+    found = Listing("a.zip", Path("a.zip"), lambda *_: None, None, shown)
+    member = Member("zip", 0, 10, 10)
+    names = [found.admit("job/build.log", member, lambda: b"text\n") for _ in range(1000)]
+    assert len(set(names)) == 1000 and names[-1] == "a.zip!/job/build.log (1000)"
+    assert shown.asked <= 3 * 1000

@@ -74,19 +74,20 @@
       for (const status of STATUSES) sums[status] = (sums[status] || 0) + (run[status] || 0);
     });
     get("trend").replaceChildren(days.length ? plot(days, STATUSES, texts.trend) : empty());
-    const costDays = byDay(costs, (cost) => cost.day, (sums, cost) => { sums.cost = (sums.cost || 0) + cost.cost_usd; });
+    const paid = costs.filter((cost) => !wanted.project || cost.project === wanted.project);
+    const costDays = byDay(paid, (cost) => cost.day, (sums, cost) => { sums.cost = (sums.cost || 0) + cost.cost_usd; });
     const saved = mine.reduce((sum, run) => sum + (run.tokens_saved || 0), 0);
     const models = new Map();
-    for (const cost of costs) {
+    for (const cost of paid) {
       const name = `${cost.provider} ${cost.model}`, sums = models.get(name) || { calls: 0, tokens: 0, cost: 0 };
       models.set(name, { calls: sums.calls + cost.calls, tokens: sums.tokens + cost.tokens_in + cost.tokens_out, cost: sums.cost + cost.cost_usd });
     }
     const rows = [...models].map(([name, sums]) => make("li", {}, `${name}: ${number(sums.calls)} ${texts.calls}, ${number(sums.tokens)} ${texts.tokens}, ${money(sums.cost)} USD`));
-    get("cost").replaceChildren(...(costs.length ? [plot(costDays, ["cost"], texts.cost), make("ul", { class: "legend" }, ...rows, make("li", {}, `${texts.saved}: ${number(saved)} ${texts.tokens}`))] : [empty()]));
+    get("cost").replaceChildren(...(paid.length ? [plot(costDays, ["cost"], texts.cost), make("ul", { class: "legend" }, ...rows, make("li", {}, `${texts.saved}: ${number(saved)} ${texts.tokens}`))] : [empty()]));
   };
   const spark = (each) => {
-    const days = each.days.slice(-30), top = Math.max(1, ...days.map((day) => day.occurrences));
-    return draw("svg", { viewBox: "0 0 120 26", class: "spark", role: "img", "aria-label": `${texts.days}: ${each.days.length}` },
+    const days = each.days, top = Math.max(1, ...days.map((day) => day.occurrences));
+    return draw("svg", { viewBox: "0 0 120 26", class: "spark", role: "img", "aria-label": `${texts.days}: ${each.seen}` },
       ...days.map((day, at) => draw("rect", { x: at * 4, y: 26 - (day.occurrences / top) * 24, width: 3, height: (day.occurrences / top) * 24 },
         draw("title", {}, `${day.day}: ${day.occurrences}`))));
   };
@@ -99,7 +100,7 @@
     ...(each.path ? [make("div", { class: "where" }, `${each.path}:${each.line}`)] : []),
     ...(each.root_cause ? [make("p", {}, each.root_cause)] : []),
     ...(each.suggestion ? [make("p", {}, `${texts.advice}: ${each.suggestion}`)] : []),
-    make("div", { class: "row" }, spark(each), make("span", {}, `${texts.days}: ${number(each.days.length)}`),
+    make("div", { class: "row" }, spark(each), make("span", {}, `${texts.days}: ${number(each.seen)}`),
       make("span", {}, `${texts.first} `, when(each.first_seen)), make("span", {}, `${texts.last} `, when(each.last_seen)),
       make("code", {}, each.fingerprint), ...(reports.has(each.run_id) ? [link(each.run_id)] : [])));
   const showFindings = (found) => {

@@ -39,10 +39,11 @@ def make_board(text: str = "it broke", **changes: Any) -> Board:
         "line": 7,
         "first_seen": NOW,
         "last_seen": NOW,
+        "seen": 1,
         "days": [{"day": "2026-11-23", "occurrences": 2}],
     }
     cost = {"day": "2026-11-23", "provider": "ollama", "model": text, "calls": 1, "cost_usd": 0.5}
-    cost |= {"tokens_in": 10, "tokens_out": 2}
+    cost |= {"project": text, "tokens_in": 10, "tokens_out": 2}
     return replace(Board("w", (run,), (finding,), (cost,)), **changes)
 
 
