@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 LABELLED := $(or $(DATA),tests/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format docs bench eval torture e2e-ollama lock clean
+.PHONY: help install demo test test-parts test-commands check format docs bench eval torture e2e-ollama e2e-s3 lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,8 +26,14 @@ $(STAMP): requirements.txt pyproject.toml
 demo: install ## run the main job on the real logs that ship with the project, offline
 	@$(BIN)/bifrost-flow run tests/data/logs --provider rules --warehouse bifrost-warehouse
 
-test: install ## run the tests
-	$(BIN)/python -m pytest
+test: install ## run the tests: those within the process beside those of whole commands
+	@$(MAKE) --no-print-directory -j2 test-parts test-commands
+
+test-parts: install
+	$(BIN)/python -m pytest tests/unit tests/integration
+
+test-commands: install
+	$(BIN)/python -m pytest tests/e2e
 
 check: install ## format, lint, types, layers
 	$(BIN)/ruff format --check .
