@@ -93,10 +93,20 @@ class PromptRegistry:
         check_prompt(prompt)
         template = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
         described = {_DESCRIPTION: prompt.description} if prompt.description else {}
-        with _translating():
-            saved = self._client.register_prompt(
+
+        def register() -> "PromptVersion":
+            return self._client.register_prompt(
                 prompt.name, template, commit_message=message or None, tags={**described, **tags}
             )
+
+        with _translating():
+            try:
+                saved = register()
+            except Exception as error:
+                # MLflow looks whether the prompt is there, then makes it: another process may be faster.
+                if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                saved = register()
         if alias:
             self.point(prompt.name, alias, saved.version)
         return replace(_restore(saved), aliases=(alias,) if alias else ())

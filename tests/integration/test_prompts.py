@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.tracking._model_registry.client import ModelRegistryClient
 
 from bifrost_flow.errors import DeliveryError, SettingsError
 from bifrost_flow.prompts import Prompt, PromptReference, load_prompt, parse_reference
@@ -115,6 +116,27 @@ def test_concurrent_edits_all_become_versions(folder: Path, registry: PromptRegi
     assert flat == list(range(1, 16))
     texts = {each.prompt.system for each in registry.list_versions("crowded")}
     assert len(texts) == 15
+
+
+def test_a_prompt_that_another_process_made_first_gets_the_next_version(
+    registry: PromptRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow looks whether a prompt is there before it makes it: whoever is second saves all the same."""
+    ask = ModelRegistryClient.get_registered_model
+
+    def come_second(client: ModelRegistryClient, name: str) -> Any:
+        monkeypatch.setattr(ModelRegistryClient, "get_registered_model", ask)
+        try:
+            return ask(client, name)
+        finally:
+            save(registry, name, "first {{lang}}")
+
+    monkeypatch.setattr(ModelRegistryClient, "get_registered_model", come_second)
+    assert save(registry, "raced", "second {{lang}}") == "2"
+    assert [each.prompt.system for each in registry.list_versions("raced")] == [
+        "second {{lang}}",
+        "first {{lang}}",
+    ]
 
 
 def test_the_process_that_tracks_answers_for_the_registry(folder: Path, registry: PromptRegistry) -> None:
