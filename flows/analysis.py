@@ -17,6 +17,7 @@ from bifrost_flow.prompts import DEFAULT_PROMPT
 from bifrost_flow.records import FileEvidence, Group, Report
 from bifrost_flow.render.defuse import put_on_one_line
 from bifrost_flow.render.table import make_plain
+from bifrost_flow.seen import list_chunks, list_unshown
 from bifrost_flow.settings import load_settings
 from bifrost_flow.status import compare, list_past
 from bifrost_flow.summary import Summary
@@ -24,7 +25,8 @@ from connectors.baselines import list_known_good
 from connectors.metrics import metrics
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, Question, build_finding
-from flows.job import Asked, Job, list_chunks, list_unshown
+from flows.asking import Asked
+from flows.job import Job
 from flows.opening import list_ci_access
 from tasks.analyse import CachePlan, Listener, look_up
 from tasks.extract import extract

@@ -17,7 +17,7 @@ from bifrost_flow.render.markdown import cut_markdown, escape_inline
 from bifrost_flow.settings import load_settings
 from flows.analysis import Analysis, analyze_log
 from flows.audit import end_flow
-from flows.job import name_source
+from flows.described import name_source
 from flows.requesting import ANSWER_TYPE
 from flows.telling import log_progress
 from tasks.export import MAX_ARTIFACT_CHARACTERS

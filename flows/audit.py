@@ -14,19 +14,14 @@ from prefect.states import Cancelled, Completed, State
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.prompts import DEFAULT_PROMPT
 from bifrost_flow.render import pick_formats
+from bifrost_flow.seen import list_chunks, list_unshown
 from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
 from connectors.baselines import list_known_good
 from connectors.metrics import metrics
-from flows.job import (
-    Asked,
-    Job,
-    describe_delivery,
-    describe_failed_run,
-    list_chunks,
-    list_unshown,
-    name_source,
-)
+from flows.asking import Asked
+from flows.described import describe_delivery, describe_failed_run, name_source
+from flows.job import Job
 from flows.opening import list_ci_access, open_warehouse
 from flows.telling import log_progress
 from tasks.analyse import look_up
@@ -202,7 +197,7 @@ async def run_stages(
         groups, chosen, prompt, language=settings.lang, warehouse=job.cache if use_cache else None
     )
     if dry_run:
-        report = job.build_report(inputs, evidence, groups, Asked(cached.answered, (), ()))
+        report = job.build_report(inputs, evidence, groups, Asked(cached.answered))
         return job.end(report, chosen, planned=job.plan_cost(cached, chosen))
 
     asked = await job.ask(cached, chosen)

@@ -15,12 +15,15 @@ from bifrost_flow.evaluation import BudgetResult, Evaluation
 from bifrost_flow.language import t
 from bifrost_flow.prompts import DEFAULT_PROMPT, Prompt
 from bifrost_flow.records import Finding, Group
+from bifrost_flow.seen import list_unread
 from bifrost_flow.settings import load_settings
 from bifrost_flow.tracked import describe_dataset
 from connectors.models.protocol import Provider
 from connectors.models.questions import build_finding
+from flows.asking import Asked
+from flows.described import describe_delivery
 from flows.evaluated import Point, describe_evaluation, describe_for_tracking
-from flows.job import Asked, Job, describe_delivery, list_unread
+from flows.job import Job
 from tasks.analyse import look_up
 from tasks.evaluate import Asking, name_question, pick_questions, read_labels, score, track_evaluation
 from tasks.evaluate_events import score_events

@@ -20,7 +20,8 @@ from bifrost_flow.tracked import (
     render_prompt_text,
 )
 from connectors.models.protocol import ModelDescription
-from flows.job import Asked, Job
+from flows.asking import Asked
+from flows.job import Job
 from tasks.evaluate import Asking
 
 
@@ -30,7 +31,7 @@ class Point:
 
     model: ModelDescription | None = None
     prompt: Prompt | None = None
-    asked: Asked = field(default_factory=lambda: Asked((), (), ()))
+    asked: Asked = field(default_factory=Asked)
     findings: Mapping[Asking, Finding] | None = None
 
 

@@ -3,13 +3,11 @@
 import asyncio
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bifrost_flow import __version__
 from bifrost_flow.answer import SCHEMA_VERSION
@@ -22,18 +20,17 @@ from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.prompts import Prompt, PromptReference, list_prompts, parse_reference
 from bifrost_flow.records import (
-    FINDING_STATUSES,
     RUN_KINDS,
     Call,
     Chunk,
     FileEvidence,
     Group,
-    Problem,
     Report,
     Run,
     new_run_id,
 )
 from bifrost_flow.reportlink import link_report
+from bifrost_flow.seen import list_mentioned, list_seen, list_unread
 from bifrost_flow.settings import (
     Settings,
     check_no_blocks,
@@ -43,47 +40,29 @@ from bifrost_flow.status import PastFinding, assign_statuses, name_rules
 from bifrost_flow.summary import Summary, summarise
 from bifrost_flow.tracked import MODEL_KEYS
 from connectors.baselines import look_up_baselines, read_baseline
-from connectors.ci.access import is_ci_target
 from connectors.deadline import Background
 from connectors.journal import Journal, fold_orphans
-from connectors.metrics import metrics, name_stage
-from connectors.metrics_publish import PublishResult
-from connectors.models.fanout import Circuit, RetryPolicy
-from connectors.models.limits import Budget, Caps, Rates
+from connectors.metrics import metrics
 from connectors.models.protocol import ModelDescription, Provider
-from connectors.models.questions import GroupAnswer, build_finding, sum_estimates
+from connectors.models.questions import build_finding, sum_estimates
 from connectors.prompts import choose_prompt, read_snapshot
-from connectors.s3.access import S3Access, is_s3, use_access
+from connectors.s3.access import S3Access, use_access
 from connectors.similar import find_similar
-from connectors.slack import SlackResult
 from connectors.sources import Source
 from connectors.tracking import TrackingResult
 from connectors.tracking import open_tracker as open_plain_tracker
 from connectors.tracking_process import RunTracker, open_tracker
 from connectors.warehouse import Warehouse
-from connectors.webhook import WebhookResult
-from flows.opening import list_ci_access, open_warehouse, pick_section, start_choosing
-from tasks.analyse import CachePlan, Limits, Listener, analyse, count_batches
+from flows.asking import Asked, ask, set_limits
+from flows.described import describe_delivery, measure, name_source
+from flows.opening import list_ci_access, open_warehouse, start_choosing
+from tasks.analyse import CachePlan, Listener
 from tasks.export import Exported
 from tasks.ingest import Inputs
 from tasks.notify import Notified
 from tasks.stage import find_flow_run_id
 
 T = TypeVar("T")
-
-_COUNTS = (
-    *("files", "bytes", "lines", "chunks", "groups", "llm_calls", "cache_hits"),
-    *("tokens_in", "tokens_out", "tokens_saved", "errors"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What came of asking: answers from the cache and from calls, and what went wrong."""
-
-    answers: tuple[GroupAnswer, ...]
-    calls: tuple[Call, ...]
-    problems: tuple[Problem, ...]
 
 
 class Job:
@@ -118,7 +97,6 @@ class Job:
         self._clock = time.perf_counter()
         self._dry_run = dry_run
         self._kind = kind
-        self._budget_exhausted = False
         self._calls: list[Call] = []
         self._use_baselines = True
         self._baseline: Baseline | None = None
@@ -279,58 +257,17 @@ class Job:
         return provider
 
     async def ask(self, cached: CachePlan, provider: Provider, *, listener: Listener | None = None) -> Asked:
-        """Ask what the cache does not answer, in batches side by side, largest groups first."""
-        limits = self._set_limits(provider)
-        count = count_batches(len(cached.misses), concurrency=limits.concurrency)
-        waiting = iter(cached.misses)
-        progress().start_stage("analyse", len(cached.misses))
-        batches = [
-            analyse(
-                waiting,
-                provider,
-                workers=-(-limits.concurrency // count),
-                limits=limits,
-                journal=self.journal,
-                project=self.settings.project,
-                listener=listener,
-            )
-            for _ in range(count)
-        ]
-        done = await asyncio.gather(*batches)
-        answers = (*cached.answered, *(answer for batch in done for answer in batch.answers))
-        calls = tuple(call for batch in done for call in batch.calls)
-        left_out = [question for batch in done for question in batch.left_out]
-        note = t("run.left_out", limit=limits.budget.exhausted, calls=len(calls))
-        self._budget_exhausted = bool(left_out)
-        self._calls += calls
-        problems = (
-            *(problem for batch in done for problem in batch.problems),
-            *(Problem("analyse", question.fingerprint, note) for question in left_out),
+        """Ask what the cache does not answer; what several models or prompts are asked counts as one run."""
+        asked = await ask(
+            cached,
+            provider,
+            limits=set_limits(self.settings, provider, spent=self._calls),
+            journal=self.journal,
+            project=self.settings.project,
+            listener=listener,
         )
-        summary = t("run.analysed", calls=len(calls), hits=len(cached.answered), failed=len(problems))
-        progress().end_stage("analyse", summary)
-        left = len(cached.misses) + len(cached.answered) - len(answers) - len(problems)
-        if left:
-            progress().tell(t("run.interrupted", left=left))
-        return Asked(answers, calls, problems)
-
-    def _set_limits(self, provider: Provider) -> Limits:
-        """Return what all batches share."""
-        fanout, model = self.settings.fanout, provider.describe().model
-
-        def price(tokens_in: int, tokens_out: int) -> float:
-            return cost_of(self.settings.prices, model, tokens_in=tokens_in, tokens_out=tokens_out)
-
-        # What several models or prompts are asked counts as one run.
-        caps = Caps(fanout.max_calls, fanout.max_tokens, fanout.max_cost_usd).after(self._calls)
-        return Limits(
-            concurrency=fanout.concurrency,
-            semaphore=asyncio.Semaphore(fanout.concurrency),
-            circuit=Circuit(),
-            retry=RetryPolicy(max_retries=pick_section(self.settings).max_retries),
-            budget=Budget(caps, price=price),
-            rates=Rates.per_minute(requests=fanout.requests_per_minute, tokens=fanout.tokens_per_minute),
-        )
+        self._calls += asked.calls
+        return asked
 
     def build_report(
         self,
@@ -364,7 +301,7 @@ class Job:
         )
         problems = (*inputs.problems, *list_unread(evidence), *asked.problems)
         status = "partial" if problems else "completed"
-        if self._budget_exhausted:
+        if asked.budget_exhausted:
             status = "budget_exhausted"
         if stop_requested():
             status = "interrupted"
@@ -440,28 +377,7 @@ class Job:
 
     def measure(self, report: Report) -> list[tuple[str, float, str]]:
         """Return the run's numbers as name, value and unit."""
-        run = report.run
-        duration_s = (run.finished_at or run.started_at).timestamp() - run.started_at.timestamp()
-        counts = Counter(finding.status for finding in report.findings)
-        stages = Counter(name_stage(problem.stage) for problem in report.problems)
-        return [
-            ("duration", duration_s, "s"),
-            ("files", run.files, "1"),
-            ("files_with_baseline", self._compared, "1"),
-            ("lines", run.lines, "1"),
-            ("bytes", run.bytes, "B"),
-            ("chunks", run.chunks, "1"),
-            ("groups", run.groups, "1"),
-            ("llm_calls", run.llm_calls, "1"),
-            ("cache_hits", run.cache_hits, "1"),
-            ("tokens_in", run.tokens_in, "token"),
-            ("tokens_out", run.tokens_out, "token"),
-            ("tokens_saved", run.tokens_saved, "token"),
-            ("cost", run.cost_usd, "USD"),
-            ("errors", run.errors, "1"),
-            *((f"errors_{stage}", stages[stage], "1") for stage in ("read", "analyse")),
-            *((f"findings_{status}", counts[status], "1") for status in FINDING_STATUSES),
-        ]
+        return measure(report, compared=self._compared)
 
     def end(
         self,
@@ -504,75 +420,3 @@ class Job:
             tokens,
             cost_of(self.settings.prices, model, tokens_in=tokens, tokens_out=0),
         )
-
-
-def name_source(paths: Sequence[str]) -> str:
-    """Return a short name for what a run reads."""
-    if not paths:
-        return "?"
-    more = f" +{len(paths) - 1}" if len(paths) > 1 else ""
-    if is_s3(paths[0]):
-        name = paths[0]
-    else:
-        name = paths[0].partition("?")[0] if is_ci_target(paths[0]) else Path(paths[0]).name
-    return f"{name or paths[0]}{more}"
-
-
-def describe_failed_run(run_id: str, project: str, source: str, started_at: datetime) -> Run:
-    """Return what there is to say of a run that failed before it had results."""
-    nothing: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
-    return Run(
-        run_id=run_id,
-        flow_run_id=run_id,
-        project=project,
-        source=source,
-        started_at=started_at,
-        finished_at=datetime.now(UTC),
-        status="failed",
-        settings="{}",
-        versions="{}",
-        **nothing,
-        cost_usd=0.0,
-    )
-
-
-def list_unread(evidence: Sequence[FileEvidence]) -> list[Problem]:
-    """Return a problem for each file that was found but gave no lines, or not all of them."""
-    files = [each.file for each in evidence if each.file.status != "read"]
-    return [Problem("extract", file.path, file.error or file.status) for file in files]
-
-
-def list_seen(groups: Sequence[Group], evidence: Sequence[FileEvidence]) -> dict[str, list[str]]:
-    """Return the paths that each failure of a run occurred in, shown or not."""
-    seen = {group.fingerprint: list(group.paths) for group in groups}
-    for path, names in list_unshown(evidence).items():
-        for name in names:
-            seen.setdefault(name, []).append(path)
-    return seen
-
-
-def list_mentioned(evidence: Sequence[FileEvidence]) -> set[str]:
-    """Return the fingerprints that the logs of jobs that did not pass show, failures or not."""
-    failing = (each for each in evidence if each.file.outcome != "passed")
-    return {chunk.fingerprint for each in failing for chunk in each.chunks}
-
-
-def list_unshown(evidence: Sequence[FileEvidence]) -> dict[str, tuple[str, ...]]:
-    """Return, by path, the failures of jobs that the token budget left no room for; a job that passed has
-    none."""
-    return {
-        each.file.path: each.unshown for each in evidence if each.unshown and each.file.outcome != "passed"
-    }
-
-
-def list_chunks(evidence: Sequence[FileEvidence]) -> list[Chunk]:
-    """Return all pieces of evidence of a run."""
-    return [chunk for each in evidence for chunk in each.chunks]
-
-
-def describe_delivery(result: TrackingResult | SlackResult | WebhookResult | PublishResult | None) -> str:
-    """Return what became of a delivery as `status: detail`."""
-    if result is None:
-        return t("run.delivery.not_done")
-    status = t(f"run.delivery.{result.status.replace(' ', '_')}")
-    return f"{status}: {result.detail}" if result.detail else status

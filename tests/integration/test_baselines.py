@@ -16,7 +16,7 @@ from connectors.baselines import LAST_RUNS, list_known_good, look_up_baselines, 
 from connectors.extraction import extract_evidence
 from connectors.sources import Source, find_sources
 from connectors.warehouse import Warehouse
-from flows.job import describe_failed_run
+from flows.described import describe_failed_run
 
 START = datetime(2026, 11, 1, 2, tzinfo=UTC)
 NOISE = "ERROR: cache server 10.0.0.7 gave no answer, building without it\n"

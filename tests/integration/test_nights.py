@@ -17,11 +17,13 @@ from bifrost_flow import progress
 from bifrost_flow.errors import WarehouseError
 from bifrost_flow.evidence import fingerprint
 from bifrost_flow.records import Report
+from bifrost_flow.seen import list_chunks, list_unshown
 from bifrost_flow.settings import load_settings
 from connectors.comparison import find_pair, load_difference
 from connectors.warehouse import Warehouse
 from flows.analysis import analyze_log
-from flows.job import Asked, Job, list_chunks, list_unshown
+from flows.asking import Asked
+from flows.job import Job
 from tasks.analyse import look_up
 from tasks.extract import extract
 from tasks.filter import filter_lines
@@ -153,7 +155,7 @@ class Project:
         chosen, prompt = await job.choose_provider(silently=True), await job.choose_prompt()
         cached = look_up(groups, chosen, prompt, language="en", warehouse=None)
         if kind == "dry":
-            return job.build_report(inputs, evidence, groups, Asked((), (), ()))
+            return job.build_report(inputs, evidence, groups, Asked())
         if kind == "interrupted":
             progress.request_stop()
         asked = await job.ask(cached, chosen)
