@@ -1,6 +1,7 @@
 """Chunks, groups and reports for tests of what comes after the evidence stage."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bifrost_flow.records import (
@@ -10,10 +11,10 @@ from bifrost_flow.records import (
     Group,
     LogFile,
     Report,
-    Run,
     new_run_id,
 )
 from connectors.warehouse import Warehouse
+from tests.warehouse_rows import FILE, FINDING, RUN
 
 STARTED = datetime(2026, 3, 1, 2, 30, 0, 123000, tzinfo=UTC)
 
@@ -69,18 +70,14 @@ def make_group(number: int = 1, *, size: int = 1, text: str | None = None) -> Gr
 
 def make_file(path: str = "nightly/build.log", *, size: int = 100, status: str = "read") -> LogFile:
     """Return an input file of `size` bytes."""
-    return LogFile(
+    return replace(
+        FILE,
         path=path,
         sha256="0" * 64,
         bytes=size,
         lines=10,
-        encoding="utf-8",
-        format="plain",
-        ci_system=None,
         job=None,
         first_ts=None,
-        last_ts=None,
-        outcome="failed",
         status=status,
         error=None if status == "read" else status,
     )
@@ -94,7 +91,8 @@ def make_finding(
     category: str = "crash",
 ) -> Finding:
     """Return a finding that the built-in rules gave."""
-    return Finding(
+    return replace(
+        FINDING,
         fingerprint=fingerprint,
         status=status,
         title="no route to database db01",
@@ -104,18 +102,8 @@ def make_finding(
         explanation="",
         suggestion="",
         confidence=0.5,
-        evidence=(),
-        grounded=True,
-        occurrences=1,
-        files=1,
         first_seen=STARTED,
         last_seen=STARTED,
-        provider="rules",
-        model="rules",
-        prompt="error_analysis",
-        prompt_version="1",
-        cached=False,
-        language="en",
     )
 
 
@@ -127,27 +115,18 @@ def find_answers(warehouse: Warehouse, keys: Iterable[str]) -> dict[str, CachedA
 
 def make_report(status: str = "completed") -> Report:
     """Return the report of a run without findings."""
-    run = Run(
+    run = replace(
+        RUN,
         run_id=new_run_id(),
-        flow_run_id=None,
         project="nightly",
         source="logs",
         started_at=STARTED,
         finished_at=STARTED + timedelta(seconds=5),
         status=status,
-        settings="{}",
-        versions="{}",
         files=3,
-        bytes=100,
-        lines=10,
         chunks=2,
-        groups=1,
         llm_calls=1,
-        cache_hits=0,
         tokens_in=10,
         tokens_out=5,
-        tokens_saved=0,
-        cost_usd=0.0,
-        errors=0,
     )
     return Report(run, (), (), (), "warehouse", "en")

@@ -12,14 +12,16 @@ import subprocess
 import sys
 import termios
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from bifrost_flow.records import Call, Evidence, Finding, LogFile, Run
+from bifrost_flow.records import Evidence, Finding
 from connectors.warehouse import Warehouse
+from tests.warehouse_rows import CALL, FILE, FINDING, RUN
 
 COMMAND = str(Path(sys.executable).parent / "bifrost-flow")
 NOW = datetime(2026, 11, 1, 2, 0, 0, 123456, tzinfo=UTC)
@@ -28,28 +30,18 @@ EVIL = '=HYPERLINK("http://x") \x1b[31mred\x1b[0m \x1b]0;title\x07 bell\x07 í•œê
 
 
 def build_finding(fingerprint: str, status: str, title: str) -> Finding:
-    return Finding(
+    return replace(
+        FINDING,
         fingerprint=fingerprint,
         status=status,
         title=title,
-        category="crash",
-        severity="error",
         root_cause="a null pointer",
         explanation="because",
         suggestion="fix it",
-        confidence=0.75,
         evidence=(Evidence("logs/lint.log", 4, "boom \x1b[2J 7"),),
-        grounded=True,
         occurrences=0 if status == "resolved" else 3,
-        files=1,
         first_seen=NOW,
         last_seen=NOW,
-        provider="rules",
-        model="rules",
-        prompt="error_analysis",
-        prompt_version="1",
-        cached=False,
-        language="en",
     )
 
 
@@ -61,10 +53,16 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> str:
     for night, run_id in enumerate(RUNS):
         now = NOW + timedelta(days=night)
         statuses = ("new", "new") if night == 0 else ("recurring", "resolved")
-        file = LogFile(
-            "logs/lint.log", None, 9, 2, "utf-8", "plain", None, None, None, None, "failed", "read", None
+        file = replace(FILE, job=None, first_ts=None)
+        call = replace(
+            CALL,
+            fingerprint="f1:aaaa1111",
+            latency_ms=12.5,
+            tokens_in=100,
+            tokens_out=20,
+            cost_usd=0.5,
+            started_at=now,
         )
-        call = Call("key", "f1:aaaa1111", "ollama", "qwen", 1, "ok", None, 12.5, 100, 20, 0.5, now)
         warehouse.write_files(run_id, [file])
         warehouse.write_findings(
             run_id,
@@ -75,28 +73,19 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> str:
         )
         warehouse.write_calls(run_id, [call])
         warehouse.write_run(
-            Run(
-                run_id,
-                None,
-                "default",
-                "./logs",
-                now,
-                now + timedelta(seconds=3),
-                "completed",
-                '{"provider": "rules"}',
-                "{}",
-                1,
-                9,
-                2,
-                1,
-                2,
-                1,
-                0,
-                100,
-                20,
-                0,
-                0.5,
-                0,
+            replace(
+                RUN,
+                run_id=run_id,
+                started_at=now,
+                finished_at=now + timedelta(seconds=3),
+                settings='{"provider": "rules"}',
+                bytes=9,
+                lines=2,
+                groups=2,
+                llm_calls=1,
+                tokens_in=100,
+                tokens_out=20,
+                cost_usd=0.5,
             )
         )
     return location

@@ -24,6 +24,7 @@ from connectors.storage import fill_file
 from connectors.warehouse import TABLES, Warehouse
 from connectors.warehouse.catalog import read_migrations, read_queries, read_views, run_migrations
 from tests.samples import find_answers
+from tests.warehouse_rows import CALL, CHUNK, FILE, FINDING, RUN
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,81 +36,56 @@ ROOT = Path(__file__).resolve().parents[2]
 def build_run(
     run_id: str, *, project: str = "default", started_at: datetime = NOW, status: str = "completed"
 ) -> Run:
-    return Run(
+    return replace(
+        RUN,
         run_id=run_id,
-        flow_run_id=None,
         project=project,
-        source="./logs",
         started_at=started_at,
         finished_at=started_at + timedelta(seconds=3),
         status=status,
         settings='{"provider": "rules"}',
-        versions="{}",
-        files=1,
         bytes=2**40,
         lines=12,
-        chunks=1,
-        groups=1,
         llm_calls=1,
-        cache_hits=0,
         tokens_in=10,
         tokens_out=5,
-        tokens_saved=0,
         cost_usd=0.25,
-        errors=0,
     )
 
 
 def build_file(path: str = "logs/lint.log", *, job: str | None = "lint", status: str = "read") -> LogFile:
-    return LogFile(path, "ab" * 32, 9, 2, "utf-8", "plain", None, job, NOW, None, "failed", status, None)
+    return replace(FILE, path=path, job=job, first_ts=NOW, status=status)
 
 
 def build_chunk(fingerprint: str = "f1:a", path: str = "logs/lint.log") -> Chunk:
-    return Chunk(
+    return replace(
+        CHUNK,
         chunk_id=f"{path}#1",
         path=path,
-        rank=1,
-        spans=((3, 5), (9, 9)),
-        severity="error",
-        category="crash",
-        score=1.5,
         fingerprint=fingerprint,
-        template="boom <n>",
-        tokens=4,
         text="a\nb\nc\n한글",
         redactions=1,
-        anchor=4,
     )
 
 
 def build_finding(fingerprint: str = "f1:a", *, at: datetime = NOW) -> Finding:
-    return Finding(
-        fingerprint=fingerprint,
-        status="new",
-        title="Boom",
-        category="crash",
-        severity="error",
-        root_cause="cause",
-        explanation="why",
-        suggestion="do",
-        confidence=0.75,
-        evidence=(Evidence("logs/lint.log", 4, "boom 7"), Evidence("logs/lint.log", 5, "")),
-        grounded=True,
-        occurrences=2,
-        files=1,
-        first_seen=at,
-        last_seen=at,
-        provider="rules",
-        model="rules",
-        prompt="error_analysis",
-        prompt_version="1",
-        cached=False,
-        language="en",
+    evidence = (Evidence("logs/lint.log", 4, "boom 7"), Evidence("logs/lint.log", 5, ""))
+    return replace(
+        FINDING, fingerprint=fingerprint, evidence=evidence, occurrences=2, first_seen=at, last_seen=at
     )
 
 
 def build_call(*, model: str = "qwen", status: str = "ok", at: datetime = NOW) -> Call:
-    return Call("key", "f1:a", "ollama", model, 1, status, None, 12.5, 100, 20, 0.5, at)
+    return replace(
+        CALL,
+        model=model,
+        status=status,
+        latency_ms=12.5,
+        tokens_in=100,
+        tokens_out=20,
+        cost_usd=0.5,
+        started_at=at,
+    )
 
 
 def build_answer(key: str, response: str = "{}", *, at: datetime = NOW) -> CachedAnswer:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,33 +23,22 @@ from bifrost_flow.evaluation import (
     score_log,
     sum_up,
 )
-from bifrost_flow.records import Chunk, Evidence, FileEvidence, Finding, LogFile
+from bifrost_flow.records import Chunk, Evidence, FileEvidence, LogFile
 from connectors.labels import read_labelled_folder
+from tests import warehouse_rows
 from tests.console import LOGS
 from tests.samples import make_chunk
 
-FINDING = Finding(
+FINDING = replace(
+    warehouse_rows.FINDING,
     fingerprint="f1:0001",
-    status="new",
     title="Prettier found  unformatted files",
     category="lint_error",
-    severity="error",
     root_cause="The FORMATTING of a.js differs.",
     explanation="It is no type error.",
     suggestion="Run yarn prettier.",
     confidence=0.8,
     evidence=(Evidence("a.log", 12, "a.js"),),
-    grounded=True,
-    occurrences=1,
-    files=1,
-    first_seen=datetime(2026, 3, 1, tzinfo=UTC),
-    last_seen=datetime(2026, 3, 1, tzinfo=UTC),
-    provider="rules",
-    model="rules",
-    prompt="error_analysis",
-    prompt_version="p1:0",
-    cached=False,
-    language="en",
 )
 
 

@@ -10,34 +10,21 @@ from hypothesis import strategies as st
 
 from bifrost_flow.records import Evidence, Finding, LogFile
 from bifrost_flow.status import PastFinding, assign_statuses, name_location
+from tests.warehouse_rows import FINDING
 
 FIRST_NIGHT = datetime(2026, 11, 1, 2, tzinfo=UTC)
 
 
 def build_finding(fingerprint: str, night: int = 0) -> Finding:
     now = FIRST_NIGHT + timedelta(days=night)
-    return Finding(
+    return replace(
+        FINDING,
         fingerprint=fingerprint,
-        status="new",
         title=f"{fingerprint} failed",
-        category="crash",
-        severity="error",
-        root_cause="",
-        explanation="",
-        suggestion="",
-        confidence=0.5,
         evidence=(Evidence("lint.log", 3, "boom"),),
-        grounded=True,
         occurrences=2,
-        files=1,
         first_seen=now,
         last_seen=now,
-        provider="rules",
-        model="rules",
-        prompt="error_analysis",
-        prompt_version="1",
-        cached=False,
-        language="en",
     )
 
 
