@@ -19,6 +19,8 @@ _PLACE = re.compile(r"\{date(?::(?P<format>[^{}]*))?\}")
 _DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
 # Those of `strftime` that say something of a day.
 _DIRECTIVES = frozenset("YymdjGVuBbaA%")
+# Before it there were no logs, and `strftime` writes years in fewer than four digits.
+_FIRST_DAY = date(1970, 1, 1)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -116,11 +118,12 @@ def _read_day(text: str | None, option: str) -> date | None:
     if text is None:
         return None
     try:
-        if _DAY.fullmatch(text.strip()):
-            return date.fromisoformat(text.strip())
+        day = date.fromisoformat(text) if _DAY.fullmatch(text) else None
     except ValueError:
-        pass
-    raise SettingsError(t("window.bad_date", option=option, value=text))
+        day = None
+    if day is None or day < _FIRST_DAY:
+        raise SettingsError(t("window.bad_date", option=option, value=text))
+    return day
 
 
 def _check_pattern(target: str) -> None:

@@ -113,7 +113,5 @@ def leave_out_empty_days(
     told = [problem for problem in problems if problem.subject not in missing]
     if missing == set(dated):
         path = max(missing)
-        told.append(
-            Problem("ingest", path, t("window.all_empty", path=path, first=empty[0], last=empty[-1]))
-        )
+        told.append(Problem("ingest", path, t("window.all_empty", path=path, first=empty[0], last=empty[-1])))
     return rest, told, empty

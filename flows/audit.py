@@ -179,7 +179,9 @@ async def audit(
             now=job.started_at,
         )
         with metrics().analysing(settings.project):
-            done = await run_stages(job, reading, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run)
+            done = await run_stages(
+                job, reading, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run
+            )
     finally:
         job.close()
     return end_flow(done, done.to_dict())

@@ -30,7 +30,6 @@ from bifrost_flow.summary import (
     check_gate,
     trips_gate,
 )
-
 from bifrost_flow.window import check_window, split_since
 
 if TYPE_CHECKING:
