@@ -1,4 +1,4 @@
-"""Find the inputs: files, folders, globs, archives, standard input, logs of CI systems; what is new of them."""
+"""Find the inputs: files, folders, globs, archives, standard input, CI systems; and what is new of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
