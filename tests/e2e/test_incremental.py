@@ -17,14 +17,14 @@ def write_log(folder: Path, failure: str | None) -> None:
 
 def test_three_nights(console: Console) -> None:
     """A backfill takes old days in, a night what is new of today's, and another one finds nothing to read;
-    slips are told at once."""
+    a slip is told at once."""
     today = datetime.now(UTC).date()
     days = [console.folder / "logs" / f"{today - timedelta(days=n)}" for n in range(4)]
     write_log(days[3], "ledger")
     write_log(days[0], "mailer")
     options = ("--provider", "rules", "--json")
 
-    def night(*words: object) -> dict[str, object]:
+    def night(*words: str) -> dict[str, object]:
         done = console.call("run", "logs/{date}", *options, *words, BIFROST_MLFLOW_ENABLED="false")
         assert done.code == 0, done.err
         return done.json
@@ -44,10 +44,6 @@ def test_three_nights(console: Console) -> None:
     assert "새 로그나 바뀐 로그 0개, 다시 읽지 않는 로그 1개" in second.err
     assert "로그가 없는 날 1일" in second.err
 
-    for words, said in (
-        (("logs", "--from", "2026-11-01"), "no path has a {date}"),
-        (("logs/{date}", "--from", "11/01/2026"), "no date"),
-    ):
-        slip = console.call("run", *words)
-        assert (slip.code, slip.out) == (2, "")
-        assert said in slip.err
+    slip = console.call("run", "logs", "--from", "2026-11-01")
+    assert (slip.code, slip.out) == (2, "")
+    assert "no path has a {date}" in slip.err

@@ -241,7 +241,7 @@ def test_other_projects_and_older_warehouses(project: Project) -> None:
 
 def test_objects_by_their_etags(tmp_path: Path, bucket: Bucket) -> None:
     """Of a prefix only new and changed objects are asked for; the others' bytes are never fetched."""
-    reached = {"s3.endpoint": bucket.endpoint, "s3.region": REGION}
+    reached: dict[str, object] = {"s3.endpoint": bucket.endpoint, "s3.region": REGION}
     project = Project(tmp_path, [f"s3://{bucket.name}/ci/"], reached)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
@@ -256,6 +256,12 @@ def test_objects_by_their_etags(tmp_path: Path, bucket: Bucket) -> None:
     bucket.fill({"ci/b.log": make_log("indexer"), "ci/d.log": make_log(None)})
     bucket.fill({"ci/a.log": make_log("ledger")})  # the same bytes again
     assert project.run() == (["b.log", "d.log"], {"indexer": "new"})
+
+    bucket.fill({"nightly/2026-11-02/x.log": make_log(None)})
+    project.targets = [f"s3://{bucket.name}/nightly/{{date}}/"]
+    inputs = project.begin(since=None, first="2026-11-01", last="2026-11-03").inputs
+    assert [source.path.rpartition("/")[2] for source in inputs.sources] == ["x.log"]
+    assert (inputs.unread, inputs.problems) == ((), ())
 
 
 def test_days_of_a_window(tmp_path: Path) -> None:
