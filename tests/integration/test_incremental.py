@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from bifrost_flow.records import Problem, Report
+from bifrost_flow.seen import list_chunks, list_unshown
 from bifrost_flow.settings import load_settings
 from connectors.incremental import Reading, plan_reading
 from connectors.warehouse import Warehouse
-from flows.job import Asked, Job, list_chunks, list_unshown
+from flows.asking import Asked
+from flows.job import Job
 from tasks.analyse import look_up
 from tasks.extract import extract
 from tasks.filter import filter_lines
@@ -195,8 +197,8 @@ def test_overlapping_nights_lose_nothing(project: Project) -> None:
     project.write("unit.log", "ledger")
     with lint.open("ab") as stream:
         stream.write(b"2026-11-25T03:00:00Z ERROR: indexer refused the upload after 3 attempts\n")
-    two.finish()
-    one.finish()
+    told = [{finding.status for finding in night.finish().findings} for night in (two, one)]
+    assert told == [{"new"}, {"recurring"}]  # once, though each began before the other had ended
     read, statuses = project.run()
     assert read == ["lint.log", "unit.log"]
     assert statuses["ledger"] == "new"
