@@ -77,6 +77,7 @@ class LogFile:
     outcome: str  # one of OUTCOMES
     status: str  # one of FILE_STATUSES
     error: str | None  # a sentence for a person when status is not `read`
+    version: str | None = None  # of the file, or the archive that it is in: `stat:…` or `etag:…`
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,8 @@ class Run:
     errors: int
     kind: str = "audit"  # one of RUN_KINDS
     filtered: bool = False  # only some events of the logs were looked at
+    skipped: int = 0  # files that were found but not read, since an earlier run is done with them
+    nightly: str | None = None  # JSON of the paths given, when all was read that was new up to that day
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Summary:
     provider: str
     model: str
     files: int
+    skipped: int  # files that were found but not read, since an earlier run is done with them
     lines: int
     bytes: int
     chunks: int
@@ -81,6 +82,7 @@ def summarise(
         provider=provider,
         model=model,
         files=run.files,
+        skipped=run.skipped,
         lines=run.lines,
         bytes=run.bytes,
         chunks=run.chunks,

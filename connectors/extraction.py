@@ -243,4 +243,5 @@ def describe_file(source: Source, facts: ReadFacts, said: Facts) -> LogFile:
         outcome=said.outcome,
         status=facts.status,
         error=facts.error or (None if said.valid else t("source.invalid_utf8", path=source.path)),
+        version=source.identity,
     )

@@ -66,12 +66,20 @@ class Source:
     size: int  # bytes on disk; of a member, unpacked
     member: Member | None = None  # set where `location` is an archive
     spooled: bool = False  # `location` is a temporary copy, which is removed after reading
+    # Which version of a file, or of the archive that a member is in, was found; None where nothing tells.
+    stamp: str | None = None
 
     @property
     def version(self) -> str | None:
         """Which version of an object is read; None for a file, whose bytes are hashed for that."""
         etag = getattr(self.location, "etag", None)
         return None if etag is None else f"etag:{etag}"
+
+    @property
+    def identity(self) -> str | None:
+        """What tells without reading that this is what was read before: `etag:…` of an object, `stat:` with
+        size in bytes and time of change in ns of a file; of the archive, where it is a member of one."""
+        return self.version or self.stamp
 
 
 def fetch_ahead(sources: Iterable[Source]) -> Iterator[Source]:

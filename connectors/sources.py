@@ -10,7 +10,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,6 +42,7 @@ __all__ = [
     "find_sources",
     "read_blocks",
     "remove_spooled",
+    "show_path",
 ]
 
 STDIN_NAMES = ("-",)
@@ -254,12 +255,15 @@ def _add_file(found: _Found, path: str, max_bytes: int | None) -> None:
     if identity in found.seen:
         return
     found.seen.add(identity)
+    # As it was before anything is read: what is written to it meanwhile makes it another one.
+    stamp = f"stat:{status.st_size}:{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else None
     if is_archive(path):
-        found.sources.extend(find_members(path, report=found.report, max_bytes=max_bytes))
+        members = find_members(path, report=found.report, max_bytes=max_bytes)
+        found.sources.extend(replace(member, stamp=stamp) for member in members)
         return
     if max_bytes is not None and status.st_size > max_bytes:
         found.report(
             path, "too_large", t("source.too_large", path=path, bytes=status.st_size, limit=max_bytes)
         )
         return
-    found.sources.append(Source(show_path(path), Path(path), status.st_size))
+    found.sources.append(Source(show_path(path), Path(path), status.st_size, stamp=stamp))

@@ -17,7 +17,9 @@ from bifrost_flow.render import pick_formats
 from bifrost_flow.seen import list_chunks, list_unshown
 from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
+from bifrost_flow.window import split_since
 from connectors.baselines import list_known_good
+from connectors.incremental import Reading, plan_reading
 from connectors.metrics import metrics
 from flows.asking import Asked
 from flows.described import describe_delivery, describe_failed_run, name_source
@@ -105,11 +107,13 @@ async def audit(
     regex: bool = False,
     since: str | None = None,
     until: str | None = None,
+    date_from: str | None = None,
+    date_to: str | None = None,
 ) -> State[dict[str, Any]]:
     """Audit a pile of logs: what failed, why, and what is new since the last run.
 
     Args:
-        paths: files, folders, globs, or - for standard input.
+        paths: files, folders, globs, or - for standard input; {date} in one stands for days.
         warehouse: folder of the tables.
         project: whose history the findings are compared with.
         provider: who explains: auto, rules, ollama, openai or bedrock.
@@ -132,8 +136,11 @@ async def audit(
         severity: only events of this severity or worse: trace, debug, info, warning, error or critical.
         keywords: only events that hold all of these words, in any case.
         regex: take the keywords as regular expressions.
-        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC).
+        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC);
+            or last-success: only logs that are new or changed since a run was done with them.
         until: only events up to then; of a date, up to its end.
+        date_from: first day that {date} in a path stands for: 2026-11-01.
+        date_to: last day that {date} in a path stands for; default: today (UTC).
     """
     overrides = {
         "warehouse": warehouse,
@@ -154,7 +161,7 @@ async def audit(
         "severity": severity,
         "keywords": keywords or (),
         "regex": regex,
-        "since": since,
+        "since": split_since(since)[1],
         "until": until,
     }
     settings = load_settings(await read_secret_blocks(overrides))
@@ -163,8 +170,18 @@ async def audit(
     job = Job(settings, paths, prompt=prompt, dry_run=dry_run)
     job.compare_with(baselines, use=use_baselines)
     try:
+        reading = plan_reading(
+            paths,
+            since=since,
+            date_from=date_from,
+            date_to=date_to,
+            warehouse=job.cache,
+            now=job.started_at,
+        )
         with metrics().analysing(settings.project):
-            done = await run_stages(job, paths, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run)
+            done = await run_stages(
+                job, reading, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run
+            )
     finally:
         job.close()
     return end_flow(done, done.to_dict())
@@ -172,7 +189,7 @@ async def audit(
 
 async def run_stages(
     job: Job,
-    paths: list[str],
+    reading: Reading,
     wanted: dict[str, Any],
     *,
     formats: Sequence[str],
@@ -182,7 +199,7 @@ async def run_stages(
     """Carry out the audit stage by stage."""
     settings = job.settings
 
-    inputs = ingest(paths, max_bytes=job.max_bytes, ci=list_ci_access(settings))
+    inputs = ingest(reading, max_bytes=job.max_bytes, ci=list_ci_access(settings))
     lines = filter_lines(normalise(inputs.sources), **wanted)
     evidence = extract(
         lines,

@@ -329,6 +329,8 @@ class Job:
             errors=len(problems),
             kind=self._kind,
             filtered=filtered,
+            skipped=inputs.skipped,
+            nightly=inputs.nightly,
         )
         location = self._warehouse.location if self._warehouse else self.settings.warehouse
         self._templates = {group.fingerprint: group.exemplar.template for group in groups}

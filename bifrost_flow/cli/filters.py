@@ -14,6 +14,9 @@ Severity = Annotated[str | None, typer.Option("--severity", help=t("evidence.fil
 Keywords = Annotated[list[str] | None, typer.Option("--keyword", help=t("evidence.filter.keyword"))]
 Regex = Annotated[bool, typer.Option("--regex", help=t("evidence.filter.regex"))]
 Since = Annotated[str | None, typer.Option("--since", help=t("evidence.filter.since"))]
+SinceRun = Annotated[
+    str | None, typer.Option("--since", help=t("evidence.filter.since") + " " + t("run.since"))
+]
 Until = Annotated[str | None, typer.Option("--until", help=t("evidence.filter.until"))]
 
 

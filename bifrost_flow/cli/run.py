@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bifrost_flow.cli.failures import exit_on_errors
-from bifrost_flow.cli.filters import Keywords, Regex, Severity, Since, Until, read_filter
+from bifrost_flow.cli.filters import Keywords, Regex, Severity, SinceRun, Until, read_filter
 from bifrost_flow.cli.output import Quiet, Verbose, apply_output_settings
 from bifrost_flow.cli.remote import open_ci_access
 from bifrost_flow.errors import BifrostError, SettingsError
@@ -30,6 +30,7 @@ from bifrost_flow.summary import (
     check_gate,
     trips_gate,
 )
+from bifrost_flow.window import check_window, split_since
 
 if TYPE_CHECKING:
     from bifrost_flow.records import Report
@@ -74,8 +75,10 @@ def run(
     severity: Severity = None,
     keyword: Keywords = None,
     regex: Regex = False,
-    since: Since = None,
+    since: SinceRun = None,
     until: Until = None,
+    date_from: Annotated[str | None, typer.Option("--from", metavar="DATE", help=t("run.date_from"))] = None,
+    date_to: Annotated[str | None, typer.Option("--to", metavar="DATE", help=t("run.date_to"))] = None,
     as_json: Annotated[bool, typer.Option("--json", help=t("run.json"))] = False,
     quiet: Quiet = False,
     _verbose: Verbose = False,
@@ -104,6 +107,8 @@ def run(
             "dry_run": dry_run,
             "baselines": baseline,
             "use_baselines": not no_baseline,
+            "date_from": date_from,
+            "date_to": date_to,
         }
         try:
             code = _run_audit(parameters, fail_on=fail_on, as_json=as_json, quiet=quiet)
@@ -174,7 +179,8 @@ def _check_parameters(
 
     if fail_on:
         check_gate(fail_on)
-    read_filter(parameters)
+    read_filter({**parameters, "since": split_since(parameters["since"])[1]})
+    check_window(parameters["paths"], parameters["date_from"], parameters["date_to"])
     check_prompt(parameters["prompt"], settings)
     out = settings.output.out if parameters["out"] is None else parameters["out"]
     pick_formats(parameters["formats"], out=out, configured=settings.output.format)
@@ -269,6 +275,9 @@ def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bo
     else:
         render_terminal(report, Console(stderr=aside, highlight=False, markup=False, emoji=False))
         console.print()
+        if summary["skipped"]:
+            said = "run.skipped" if summary["files"] else "run.nothing_new"
+            console.print(t(said, **_format_counts(summary)))
         console.print(t("run.counts", **_format_counts(summary)))
         console.print(t("run.calls", **_format_counts(summary)))
         if summary["groups"] and not summary["llm_calls"] and summary["cache_hits"] == summary["groups"]:

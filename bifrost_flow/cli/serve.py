@@ -9,6 +9,7 @@ from bifrost_flow.cli.failures import exit_on_errors
 from bifrost_flow.cli.filters import read_filter
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
+from bifrost_flow.window import check_window, split_since
 
 if TYPE_CHECKING:
     from bifrost_flow.settings import ServeSettings
@@ -35,7 +36,8 @@ def serve(
 
         if catch_up not in ("latest", "all", "none"):
             raise SettingsError(t("serve.bad_catch_up", value=catch_up))
-        read_filter(dict.fromkeys(("severity", "keywords", "regex", "until")) | {"since": since})
+        _, moment = split_since(since)
+        read_filter(dict.fromkeys(("severity", "keywords", "regex", "until")) | {"since": moment})
         settings = load_settings(
             {
                 "warehouse": warehouse,
@@ -51,6 +53,7 @@ def serve(
             raise SettingsError(t("serve.no_paths"))
         if "-" in paths:
             raise SettingsError(t("serve.no_stdin"))
+        check_window(paths, None, None)
         # Runs are processes of their own: what they read and write must not depend on where they start.
         place: dict[str, Any] = {"warehouse": _make_absolute(settings.warehouse), "project": settings.project}
         nightly: dict[str, Any] = {

@@ -6,7 +6,7 @@ Names and heads of objects are judged as those of files in a folder are, and man
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bifrost_flow.language import t
@@ -189,7 +189,8 @@ def _judge_one(
         told.append((path, status, message))
 
     if is_archive(path):
-        return list(find_members(path, report=tell, max_bytes=max_bytes, location=place)), told
+        members = find_members(path, report=tell, max_bytes=max_bytes, location=place)
+        return [replace(member, stamp=f"etag:{place.etag}") for member in members], told
     if not candidate.named and not _looks_like_log(place):
         return [], told
     if max_bytes is not None and place.size > max_bytes:
