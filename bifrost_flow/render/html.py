@@ -8,9 +8,9 @@ hashes: even markup that got in would neither run nor load anything.
 import base64
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +21,6 @@ from markupsafe import Markup, escape
 from bifrost_flow import __version__
 from bifrost_flow.language import t
 from bifrost_flow.records import (
-    CATEGORIES,
     FINDING_STATUSES,
     RUN_STATUSES,
     SEVERITIES,
@@ -29,6 +28,13 @@ from bifrost_flow.records import (
     Finding,
     Report,
     SimilarFinding,
+)
+from bifrost_flow.render.charts import (
+    cut_slices,
+    describe_spending,
+    draw_categories,
+    draw_tokens,
+    keep_known,
 )
 from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
 from bifrost_flow.render.facts import (
@@ -57,9 +63,7 @@ from bifrost_flow.render.facts import (
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_QUOTE_CHARS = 4000
 MAX_ROWS = 500  # of a table of files: a page of 10,000 rows helps nobody, and the warehouse has them all
-MAX_BARS = 8
 MAX_OPEN = 5  # findings shown unfolded; more would bury the list
-_BAR_SPAN = 43  # percent of the chart's width; the template draws the track as wide
 _CODE = re.compile(r"`([^`\n]+)`")
 
 
@@ -70,25 +74,6 @@ class Tile:
     status: str
     count: int
     figure: str
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A part of the ring: where it starts and how long it is, in percent of the way round."""
-
-    severity: str
-    count: int
-    start: float
-    length: float
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A bar of the chart; `percent` of the chart's width."""
-
-    name: str
-    figure: str
-    percent: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +113,7 @@ class Item:
 def render_html(report: Report) -> str:
     """Return the report as a page in `report.language`, light and dark, for screens, phones and print."""
     lang = report.language
-    style, script = read_asset("report.css"), read_asset("report.js")
+    style, script = read_asset("report.css"), read_asset("page.js") + read_asset("report.js")
     template = open_environment().get_template("report.html.j2")
     return template.render(
         **_gather(report),
@@ -156,23 +141,28 @@ def _gather(report: Report) -> dict[str, object]:
     made_at = format_time(run.finished_at or run.started_at)
     return {
         "run": run,
-        "run_status_class": _keep_known(run.status, RUN_STATUSES, "partial"),
+        "run_status_class": keep_known(run.status, RUN_STATUSES, "partial"),
         "headline": headline,
         "note": note,
         "absence": describe_absence(report),
-        "started": format_time(run.started_at),
+        "started": show_time(run.started_at),
         "read": describe_volume(report),
         "tiles": [Tile(status, counts[status], format_count(counts[status])) for status in STATUS_ORDER],
-        "slices": _cut_slices(present),
+        "slices": cut_slices(present),
         "open_count": format_count(len(present)),
-        "bars": _draw_bars(present, lang),
+        "bars": draw_categories(present, lang),
+        "spent": draw_tokens(run, lang),
+        "spent_note": describe_spending(run, lang),
         "findings": [
             _prepare_item(finding, position, lang, report.similar.get(finding.fingerprint, ()))
             for position, finding in enumerate(findings)
         ],
         "unread": unread,
         "problems": problems,
-        "run_facts": list_run_facts(report),
+        "run_facts": [
+            (name, show_time(run.started_at) if name == t("render.fact.started", lang=lang) else value)
+            for name, value in list_run_facts(report)
+        ],
         "files": order_files(report.files),
         "made_by": t(
             "render.page.made_by", lang=lang, product="bifrost-flow", version=__version__, time=made_at
@@ -212,44 +202,13 @@ def hash_source(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _keep_known(value: str, known: Sequence[str], otherwise: str) -> str:
-    return value if value in known else otherwise
-
-
-def _cut_slices(findings: Sequence[Finding]) -> list[Slice]:
-    counts = Counter(_keep_known(finding.severity, SEVERITIES, "info") for finding in findings)
-    slices: list[Slice] = []
-    start = 0.0
-    for severity in reversed(SEVERITIES):
-        if counts[severity]:
-            length = round(100 * counts[severity] / len(findings), 2)
-            slices.append(Slice(severity, counts[severity], round(start, 2), length))
-            start += length
-    return slices
-
-
-def _draw_bars(findings: Sequence[Finding], lang: str) -> list[Bar]:
-    counts: Counter[str] = Counter()
-    for finding in findings:
-        counts[_keep_known(finding.category, CATEGORIES, "unknown")] += finding.occurrences
-    most = max(counts.values(), default=1) or 1
-    return [
-        Bar(
-            label("category", category, lang),
-            format_count(count),
-            max(round(_BAR_SPAN * count / most, 2), 0.8),
-        )
-        for category, count in counts.most_common(MAX_BARS)
-    ]
-
-
 def _prepare_item(finding: Finding, position: int, lang: str, similar: Sequence[SimilarFinding]) -> Item:
-    status = _keep_known(finding.status, FINDING_STATUSES, "recurring")
+    status = keep_known(finding.status, FINDING_STATUSES, "recurring")
     other_language = finding.language and finding.language != lang
     return Item(
         finding=finding,
         status_class=status,
-        severity_class=_keep_known(finding.severity, SEVERITIES, "info"),
+        severity_class=keep_known(finding.severity, SEVERITIES, "info"),
         open=status in NEWS and position < MAX_OPEN,
         reach=describe_reach(finding, lang),
         where=put_on_one_line(locate(finding)),
@@ -280,13 +239,21 @@ def _group_evidence(evidence: Sequence[Evidence]) -> list[Quote]:
     ]
 
 
+def show_time(moment: datetime | None) -> str:
+    """Return a time in UTC, which the page's script rewrites as its reader has it."""
+    if moment is None:
+        return format_time(None)
+    machine = moment.astimezone(UTC).isoformat()
+    return Markup('<time datetime="{}">{}</time>').format(machine, format_time(moment))
+
+
 def _list_facts(finding: Finding, lang: str) -> list[tuple[str, str]]:
     model = name_model(finding)
     if finding.cached:
         model += f" ({t('render.cached', lang=lang)})"
     facts = {
-        "first_seen": format_time(finding.first_seen),
-        "last_seen": format_time(finding.last_seen),
+        "first_seen": show_time(finding.first_seen),
+        "last_seen": show_time(finding.last_seen),
         "confidence": f"{finding.confidence:.0%}",
         "explained_by": model,
         "fingerprint": finding.fingerprint,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.prefect_server import EmbeddedServer
+from tests.browser import Browser, start_browser
 from tests.console import Console
 
 
@@ -36,3 +37,10 @@ def prefect_api(prefect_home: Path) -> Iterator[str]:
 def console(tmp_path: Path, prefect_home: Path, prefect_api: str) -> Console:
     """Return a shell in an empty folder, against the session's Prefect server."""
     return Console(tmp_path, prefect_home, prefect_api)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Yield one Chromium for all pages."""
+    with start_browser(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser

@@ -54,10 +54,4 @@
       setTimeout(() => { button.textContent = before; }, 2000);
     });
   }
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
-    for (const item of closed) item.open = true;
-  });
-  addEventListener("afterprint", () => { for (const item of closed) item.open = false; });
 })();
