@@ -88,7 +88,7 @@ def split_troubles(report: Report) -> tuple[list[Unread], list[Problem]]:
 
 
 def judge_run(report: Report) -> str:
-    """Return what the run comes to: news, unexplained, stopped, calm, unread, partial or clean.
+    """Return what the run comes to: news, unexplained, stopped, calm, unchanged, unread, partial or clean.
 
     All is well (`clean`) only where every input was read to its end and no failure was found in any.
     """
@@ -101,6 +101,8 @@ def judge_run(report: Report) -> str:
         return "stopped"
     if any(finding.status != "resolved" for finding in report.findings):
         return "calm"
+    if run.skipped and not run.files and run.status == "completed":
+        return "unchanged"
     if not run.lines:
         return "unread"
     return "clean" if run.status == "completed" else "partial"

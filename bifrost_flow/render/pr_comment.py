@@ -46,7 +46,7 @@ _REFERENCE = re.compile(r"@|#(?=\d)|\b[Gg][Hh]-(?=\d)|:(?=//)|\b[Ww]{3}(?=\\?\.)
 def render_pr_comment(report: Report) -> str:
     """Return the comment, at most `MAX_BYTES` long as UTF-8; what did not fit is counted."""
     lang, news = report.language, list_news(report)
-    sign = {"clean": "✅", "calm": "✅", "news": "❌"}.get(judge_run(report), "⚠️")
+    sign = {"clean": "✅", "calm": "✅", "unchanged": "✅", "news": "❌"}.get(judge_run(report), "⚠️")
     headline, note = pick_headline(report)
     opening = [
         name_marker(report.run.project),

@@ -83,6 +83,8 @@ def test_nothing_found(clean: Report) -> None:
     assert "**Nothing failed**" in text and "No failures were found." in text
     blind = replace(clean, run=replace(clean.run, lines=0))
     assert "**No log could be read**" in render_report(blind, "markdown")
+    quiet_night = replace(clean, run=replace(clean.run, files=0, lines=0, skipped=3), files=())
+    assert "**No new logs**" in render_report(quiet_night, "markdown")
 
 
 @pytest.mark.parametrize(
