@@ -209,6 +209,8 @@ class ServeSettings(Section):
     paths: Words = _described("serve.paths", [])
     cron: str = _described("serve.cron", "0 2 * * *")
     timezone: str = _described("serve.timezone", "UTC")
+    catch_up: Literal["latest", "all", "none"] = _described("serve.catch_up", "latest")
+    adhoc_limit: int = _described("serve.adhoc_limit", 4, ge=1)
     metrics_host: str = _described("serve.metrics_host", "127.0.0.1")
     metrics_port: int = _described("serve.metrics_port", 9464, ge=0, le=65535)
     # Prefect takes 512 KiB of parameters, JSON's escapes included.

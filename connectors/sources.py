@@ -73,6 +73,7 @@ def find_sources(
     targets: Sequence[str],
     *,
     stdin: BinaryIO | None = None,
+    stdin_name: str = "-",
     max_bytes: int | None = None,
     ci: CiAccess | None = None,
 ) -> tuple[list[Source], list[LogFile], list[Problem]]:
@@ -81,7 +82,7 @@ def find_sources(
     A target is a file (read whatever its name), a folder (its logs, recursively, sorted, without hidden
     folders), a glob (`**` included), any of these in a bucket (`s3://`), or `-` for standard input. A zip or
     tar, named or in a folder, gives the logs in it. `gha://…`, `gitlab://…` and `jenkins://…` name logs of
-    CI systems, which `ci` says how to reach. `max_bytes` leaves larger files and members out. Hand what is
+    CI systems, which `ci` says how to reach. What `stdin` held is called `stdin_name`. `max_bytes` leaves larger files and members out. Hand what is
     found to `remove_spooled` when it is read.
 
     Raises:
@@ -91,7 +92,7 @@ def find_sources(
     try:
         for target in dict.fromkeys(targets):
             if target in STDIN_NAMES:
-                _spool_stdin(found, stdin)
+                _spool_stdin(found, stdin, stdin_name)
             elif is_ci_target(target):
                 _add_ci_logs(found, target, max_bytes, ci or CiAccess())
             elif is_s3(target):
@@ -124,13 +125,13 @@ def _add_objects(found: _Found, target: str, max_bytes: int | None) -> None:
             found.sources.append(source)
 
 
-def _spool_stdin(found: _Found, stdin: BinaryIO | None) -> None:
+def _spool_stdin(found: _Found, stdin: BinaryIO | None, called: str) -> None:
     source = stdin if stdin is not None else sys.stdin.buffer
     handle, name = tempfile.mkstemp(prefix="bifrost-stdin-", suffix=".log")
     with os.fdopen(handle, "wb") as spool:
         while block := _read_block(source):
             spool.write(block)
-    found.sources.append(Source("-", Path(name), Path(name).stat().st_size))
+    found.sources.append(Source(called, Path(name), Path(name).stat().st_size, spooled=True))
 
 
 def _read_block(source: BinaryIO) -> bytes:
@@ -149,7 +150,7 @@ def _read_block(source: BinaryIO) -> bytes:
 def remove_spooled(sources: Sequence[Source]) -> None:
     """Delete the temporary copies among `sources`: of standard input, compressed tars and downloads."""
     for source in sources:
-        spooled = source.spooled or source.path in STDIN_NAMES or (source.member and source.member.spooled)
+        spooled = source.spooled or (source.member and source.member.spooled)
         if spooled and isinstance(source.location, Path):
             source.location.unlink(missing_ok=True)
 

@@ -82,6 +82,7 @@ async def analyze_log(
     path: str | None,
     *,
     text: str | None = None,
+    name: str | None = None,
     overrides: Mapping[str, object],
     prompt: str = DEFAULT_PROMPT,
     explain_all: bool = False,
@@ -92,7 +93,7 @@ async def analyze_log(
 ) -> Analysis:
     """Explain the first failure of one log, or all of them, and keep what an audit keeps.
 
-    `text` is the log itself, in place of `path`; `overrides` go before the settings; `wanted` are conditions
+    `text` is the log itself, in place of `path`, and `name` what to call it; `overrides` go before the settings; `wanted` are conditions
     that events must meet, as `filter_lines` takes them. Who listens to
     `progress` hears each answer, and with `stream` its draft while it is written.
 
@@ -101,12 +102,16 @@ async def analyze_log(
     """
     if (path is None) == (text is None):
         raise SettingsError(t("analyze.path_or_text"))
-    job = Job(load_settings(overrides), [path or "text"], prompt=prompt, tracked=False, kind="analyze")
+    job = Job(
+        load_settings(overrides), [path or name or "text"], prompt=prompt, tracked=False, kind="analyze"
+    )
     job.compare_with(baselines, use=True)
     stdin = None if text is None else io.BytesIO(text.encode("utf-8", "replace"))
     try:
         access = list_ci_access(job.settings)
-        inputs = ingest([path or "-"], max_bytes=job.max_bytes, stdin=stdin, ci=access)
+        inputs = ingest(
+            [path or "-"], max_bytes=job.max_bytes, stdin=stdin, stdin_name=name or "-", ci=access
+        )
         check_single(inputs, path or "-")
         with metrics().analysing(job.settings.project):
             return await run_stages(

@@ -17,9 +17,10 @@ from bifrost_flow.render.markdown import cut_markdown, escape_inline
 from bifrost_flow.settings import load_settings
 from flows.analysis import Analysis, analyze_log
 from flows.audit import end_flow
+from flows.choices import Language, Provider, Severity
 from flows.described import name_source
 from flows.requesting import ANSWER_TYPE
-from flows.telling import log_progress
+from flows.telling import check_served, log_progress
 from tasks.export import MAX_ARTIFACT_CHARACTERS
 from tasks.secrets import read_secret_blocks
 
@@ -41,25 +42,27 @@ async def leave_answer(done: Analysis) -> None:
 def name_run() -> str:
     """Return what a person looks for in Prefect's list of runs: the source and the date."""
     path = this_run.parameters.get("path")
-    return f"{name_source([path] if path else ['text'])} {datetime.now(UTC):%Y-%m-%d %H:%M}"
+    named = path or this_run.parameters.get("name") or "text"
+    return f"{name_source([named])} {datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
 @flow(name="analyze", flow_run_name=name_run, persist_result=True, result_serializer="json")
 async def analyze(
     path: str | None = None,
     text: str | None = None,
+    name: str | None = None,
     warehouse: str | None = None,
     project: str | None = None,
-    provider: str | None = None,
+    provider: Provider | None = None,
     model: str | None = None,
     prompt: str = DEFAULT_PROMPT,
-    lang: str | None = None,
+    lang: Language | None = None,
     budget_tokens: int | None = None,
     explain_all: bool = False,
     use_cache: bool = True,
     stream: bool = False,
     baselines: list[str] | None = None,
-    severity: str | None = None,
+    severity: Severity | None = None,
     keywords: list[str] | None = None,
     regex: bool = False,
     since: str | None = None,
@@ -68,8 +71,9 @@ async def analyze(
     """Explain the failure in one log.
 
     Args:
-        path: the log, or - for standard input.
+        path: the log, where the process that serves can read it: a file or s3://bucket/key.
         text: the log itself, in place of a path.
+        name: what to call the text in the answer, such as its file's name.
         warehouse: folder of the tables.
         project: whose history the findings are compared with.
         provider: who explains: auto, rules, ollama, openai or bedrock.
@@ -96,12 +100,14 @@ async def analyze(
         "evidence.budget_tokens": budget_tokens,
     }
     log_progress()
+    check_served([path or ""])
     settings = load_settings(overrides)
     if text is not None and len(text.encode("utf-8", "replace")) > settings.serve.max_text_kb * 1000:
         raise SettingsError(t("request.too_large", limit=f"{settings.serve.max_text_kb:g}"))
     done = await analyze_log(
         path,
         text=text,
+        name=name,
         overrides=await read_secret_blocks(overrides),
         prompt=prompt,
         explain_all=explain_all,

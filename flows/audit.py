@@ -22,10 +22,11 @@ from connectors.baselines import list_known_good
 from connectors.incremental import Reading, plan_reading
 from connectors.metrics import metrics
 from flows.asking import Asked
+from flows.choices import Language, Provider, Severity
 from flows.described import describe_delivery, describe_failed_run, name_source
 from flows.job import Job
 from flows.opening import list_ci_access, open_warehouse
-from flows.telling import log_progress
+from flows.telling import check_served, log_progress
 from tasks.analyse import look_up
 from tasks.export import export
 from tasks.extract import extract
@@ -85,10 +86,10 @@ async def audit(
     paths: list[str],
     warehouse: str | None = None,
     project: str | None = None,
-    provider: str | None = None,
+    provider: Provider | None = None,
     model: str | None = None,
     prompt: str = DEFAULT_PROMPT,
-    lang: str | None = None,
+    lang: Language | None = None,
     concurrency: int | None = None,
     budget_tokens: int | None = None,
     max_calls: int | None = None,
@@ -102,7 +103,7 @@ async def audit(
     dry_run: bool = False,
     baselines: list[str] | None = None,
     use_baselines: bool = True,
-    severity: str | None = None,
+    severity: Severity | None = None,
     keywords: list[str] | None = None,
     regex: bool = False,
     since: str | None = None,
@@ -166,6 +167,7 @@ async def audit(
     }
     settings = load_settings(await read_secret_blocks(overrides))
     log_progress()
+    check_served(paths)
     chosen = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
     job = Job(settings, paths, prompt=prompt, dry_run=dry_run)
     job.compare_with(baselines, use=use_baselines)

@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import EntrypointType
 from prefect.runner import Runner
 from prefect.schedules import Cron
@@ -100,21 +100,43 @@ def serve_deployments(
 
     Schedules stay active when we end: the server goes on noting the nights that nobody carried out, and the
     next start catches up on them.
+
+    Raises:
+        SettingsError: the server answers, and does not let us serve.
     """
+    missed: list[datetime] = []  # taken from the server, and not submitted yet: a lost server loses none
     while True:
         try:
-            missed = take_missed_runs(NIGHTLY)
+            missed += take_missed_runs(NIGHTLY)
             nightly.apply()
             catch_up_on(missed, NIGHTLY, catch_up)
+            missed.clear()
             _run(nightly, adhoc)
             return
-        except (httpx.TransportError, PrefectHTTPStatusError, RuntimeError, ExceptionGroup) as error:
+        except httpx.HTTPStatusError as error:
+            _check_refusal(error, api_url)
+            progress().tell(t("serve.lost", url=api_url, reason=error.response.status_code))
+        except (httpx.TransportError, RuntimeError, ExceptionGroup) as error:
             if is_healthy(api_url):
                 raise
             progress().tell(t("serve.lost", url=api_url, reason=type(error).__name__))
+        time.sleep(RECONNECT_INTERVAL_S)
         while not is_healthy(api_url):
             time.sleep(RECONNECT_INTERVAL_S)
         progress().tell(t("serve.back", url=api_url))
+
+
+def _check_refusal(error: httpx.HTTPStatusError, api_url: str) -> None:
+    """Check that what the server answered may pass: it is busy (SQLite locked: 503), or starting.
+
+    Raises:
+        SettingsError: it will answer the same again.
+    """
+    status = error.response.status_code
+    if status >= 500 or status in (408, 429):
+        return
+    reason = error.response.text[:200]
+    raise SettingsError(t("serve.refused", url=api_url, status=status, reason=reason)) from error
 
 
 class _Runner(Runner):
@@ -152,7 +174,8 @@ def take_missed_runs(name: str) -> list[datetime]:
         )
         missed = [run for run in scheduled if _was_missed(run)]
         for run in missed:
-            client.delete_flow_run(run.id)
+            with suppress(ObjectNotFound):  # another has removed it since
+                client.delete_flow_run(run.id)
         return sorted(run.expected_start_time for run in missed if run.expected_start_time)
 
 

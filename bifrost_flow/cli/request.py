@@ -72,7 +72,13 @@ def _request(
     from flows.requesting import cancel_request, follow_request, submit_request
 
     # The server keeps what a run was asked: secrets are taken out before it sees them.
-    parameters = {"text": redact_text(text)[0], "lang": settings.lang, "explain_all": explain_all}
+    name = None if target == "-" else redact_text(target)[0]
+    parameters = {
+        "text": redact_text(text)[0],
+        "name": name,
+        "lang": settings.lang,
+        "explain_all": explain_all,
+    }
     run_id = submit_request(deployment, parameters)
     notes.tell(t("request.submitted", name=deployment, run_id=run_id))
     try:

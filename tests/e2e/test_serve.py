@@ -16,6 +16,7 @@ from tests.console import BIFROST, LOGS, Console
 from tests.servers import free_port
 
 LOG = LOGS / "travis" / "alacritty-rust-564527447.log"
+SETTINGS = {"BIFROST_PROVIDER": "rules", "BIFROST_MLFLOW_ENABLED": "false"}
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
 
@@ -43,7 +44,7 @@ def served(
         process = subprocess.Popen(
             [BIFROST, *map(str, words)],
             cwd=folder,
-            env=console.environment(BIFROST_PROVIDER="rules", BIFROST_MLFLOW_ENABLED="false"),
+            env=console.environment(**SETTINGS),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -65,6 +66,16 @@ def find_deployment(api: str, name: str) -> dict[str, Any] | None:
     return answer.json() if answer.status_code == 200 else None
 
 
+def submit(api: str, deployment_id: str, **parameters: Any) -> httpx.Response:
+    """Create a flow run as another system would: a 503 means that SQLite is locked, and to ask again."""
+    url, deadline = f"{api}/deployments/{deployment_id}/create_flow_run", time.monotonic() + 30
+    while True:
+        answer = httpx.post(url, json={"parameters": parameters})
+        if answer.status_code != 503 or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.3)
+
+
 def wait_for_end(api: str, run_id: str) -> dict[str, Any]:
     """Return a flow run's last state."""
     deadline = time.monotonic() + 120
@@ -81,12 +92,16 @@ def test_a_request_is_answered_and_the_same_one_costs_nothing(served: Served) ->
     log = served.console.folder / "build.log"
     token = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     log.write_bytes(b"export GITHUB_TOKEN=" + token.encode() + b"\n" + LOG.read_bytes())
+    # What `analyze` paid for is not paid again by who asks the server, and the other way round.
+    paid = served.console.call("analyze", log, "--warehouse", "w", "--format", "json", **SETTINGS)
+    assert paid.json["calls"] == 1, paid.err
     before = served.read_metric("bifrost_analysis_total")
     first = served.console.call("request", log, "--format", "json")
     assert first.code == 0, first.err
     (finding,) = first.json["findings"]
     assert finding["title"].startswith("error[E0658]")
-    assert finding["evidence"][0]["line"] == 440
+    assert (finding["evidence"][0]["path"], finding["evidence"][0]["line"]) == (str(log), 440)
+    assert (first.json["calls"], first.json["cache_hits"]) == (0, 1)
     again = served.console.call("request", log)
     assert again.code == 0 and again.out.startswith("error[E0658]"), again.err
     deadline = time.monotonic() + 20
@@ -126,9 +141,13 @@ def test_prefects_api_takes_a_log_as_text(served: Served) -> None:
     deployment = find_deployment(api, "analyze/adhoc")
     assert deployment
     schema = deployment["parameter_openapi_schema"]["properties"]
-    assert {"text", "path", "provider", "lang"} <= schema.keys() and schema["text"].get("description")
-    body = {"parameters": {"text": "make: *** [all] Error 2\nsrc/a.c:3:5: error: 'x' undeclared\n"}}
-    made = httpx.post(f"{api}/deployments/{deployment['id']}/create_flow_run", json=body)
+    assert all(schema[name]["description"] for name in ("text", "path", "name", "provider", "lang"))
+    choices = {name: schema[name]["anyOf"][0]["enum"] for name in ("provider", "lang", "severity")}
+    assert choices["lang"] == ["en", "ko"] and {"auto", "rules"} <= {*choices["provider"]}
+    refused = submit(api, deployment["id"], text="x", lang="tlh")
+    assert refused.status_code in (409, 422) and "tlh" in refused.text, refused.text
+    text = "make: *** [all] Error 2\nsrc/a.c:3:5: error: 'x' undeclared\n"
+    made = submit(api, deployment["id"], text=text)
     assert made.status_code == 201, made.text
     assert wait_for_end(api, made.json()["id"])["state"]["type"] == "COMPLETED"
     wanted = {"artifacts": {"flow_run_id": {"any_": [made.json()["id"]]}}}
@@ -138,8 +157,8 @@ def test_prefects_api_takes_a_log_as_text(served: Served) -> None:
     assert "undeclared" in values["findings"][0]["title"]
 
 
-def test_what_is_too_long_is_refused_on_both_sides(served: Served) -> None:
-    """The command says so at once, and the flow does not read what came past it."""
+def test_what_a_served_run_cannot_read_is_refused(served: Served) -> None:
+    """A log that is too long: by the command at once, and by the flow; standard input, which nobody has."""
     log = served.console.folder / "long.log"
     log.write_bytes(b"x" * 450_000)
     refused = served.console.call("request", log)
@@ -147,20 +166,27 @@ def test_what_is_too_long_is_refused_on_both_sides(served: Served) -> None:
     api = str(served.console.api_url)
     deployment = find_deployment(api, "analyze/adhoc")
     assert deployment
-    made = httpx.post(
-        f"{api}/deployments/{deployment['id']}/create_flow_run", json={"parameters": {"text": "x" * 450_000}}
+    # Both at once: each is a process that takes seconds to start.
+    too_long, typed = (
+        submit(api, deployment["id"], **each).json()["id"]
+        for each in ({"text": "x" * 450_000}, {"path": "-"})
     )
-    state = wait_for_end(api, made.json()["id"])["state"]
+    state = wait_for_end(api, typed)["state"]
+    assert state["type"] == "FAILED" and "standard input" in state["message"]
+    state = wait_for_end(api, too_long)["state"]
     assert state["type"] == "FAILED" and "400" in state["message"]
 
 
 def test_terminated_it_ends_quietly(served: Served) -> None:
-    """SIGTERM ends serving within seconds, with 0 and without a trace."""
+    """SIGTERM ends serving within seconds, with 0; neither it nor any run before has left noise."""
     before = (served.console.folder / "said.txt").stat().st_size
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(timeout=30) == 0
-    said = (served.console.folder / "said.txt").read_bytes()[before:].decode()
-    assert "Traceback" not in said and "Warning" not in said, said
+    assert served.process.wait(timeout=10) == 0
+    said = (served.console.folder / "said.txt").read_bytes()
+    last = said[before:].decode()
+    assert "Traceback" not in last and "Warning" not in last, last
+    assert b"leaked" not in said and b"never awaited" not in said, said.decode()
+    assert find_deployment(str(served.console.api_url), "audit/nightly")["schedules"][0]["active"]  # type: ignore[index]
 
 
 def test_without_a_server_the_way_to_one_is_named(tmp_path: Path) -> None:
