@@ -82,8 +82,8 @@ def find_sources(
     A target is a file (read whatever its name), a folder (its logs, recursively, sorted, without hidden
     folders), a glob (`**` included), any of these in a bucket (`s3://`), or `-` for standard input. A zip or
     tar, named or in a folder, gives the logs in it. `gha://…`, `gitlab://…` and `jenkins://…` name logs of
-    CI systems, which `ci` says how to reach. What `stdin` held is called `stdin_name`. `max_bytes` leaves larger files and members out. Hand what is
-    found to `remove_spooled` when it is read.
+    CI systems, which `ci` says how to reach. What `stdin` held is called `stdin_name`. `max_bytes` leaves
+    larger files and members out. Hand what is found to `remove_spooled` when it is read.
 
     Raises:
         SettingsError: a target of a CI system is wrong, or its host is not in the settings.

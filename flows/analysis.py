@@ -93,8 +93,8 @@ async def analyze_log(
 ) -> Analysis:
     """Explain the first failure of one log, or all of them, and keep what an audit keeps.
 
-    `text` is the log itself, in place of `path`, and `name` what to call it; `overrides` go before the settings; `wanted` are conditions
-    that events must meet, as `filter_lines` takes them. Who listens to
+    `text` is the log itself, in place of `path`, and `name` what to call it; `overrides` go before the
+    settings; `wanted` are conditions that events must meet, as `filter_lines` takes them. Who listens to
     `progress` hears each answer, and with `stream` its draft while it is written.
 
     Raises:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from gzip import compress
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +94,18 @@ def test_a_request_is_answered_and_the_same_one_costs_nothing(served: Served) ->
     token = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     log.write_bytes(b"export GITHUB_TOKEN=" + token.encode() + b"\n" + LOG.read_bytes())
     # What `analyze` paid for is not paid again by who asks the server, and the other way round.
-    paid = served.console.call("analyze", log, "--warehouse", "w", "--format", "json", **SETTINGS)
-    assert paid.json["calls"] == 1, paid.err
+    paid = served.console.call("analyze", log, "--warehouse", "w", "--format", "json", "--provider", "rules")
+    assert paid.json["llm_calls"] == 1, paid.err
     before = served.read_metric("bifrost_analysis_total")
     first = served.console.call("request", log, "--format", "json")
     assert first.code == 0, first.err
     (finding,) = first.json["findings"]
     assert finding["title"].startswith("error[E0658]")
     assert (finding["evidence"][0]["path"], finding["evidence"][0]["line"]) == (str(log), 440)
-    assert (first.json["calls"], first.json["cache_hits"]) == (0, 1)
-    again = served.console.call("request", log)
+    assert (first.json["llm_calls"], first.json["cache_hits"]) == (0, 1)
+    packed = log.with_suffix(".log.gz")
+    packed.write_bytes(compress(log.read_bytes()))
+    again = served.console.call("request", packed)
     assert again.code == 0 and again.out.startswith("error[E0658]"), again.err
     deadline = time.monotonic() + 20
     while served.read_metric("bifrost_analysis_total") < before + 2:
@@ -186,7 +189,8 @@ def test_terminated_it_ends_quietly(served: Served) -> None:
     last = said[before:].decode()
     assert "Traceback" not in last and "Warning" not in last, last
     assert b"leaked" not in said and b"never awaited" not in said, said.decode()
-    assert find_deployment(str(served.console.api_url), "audit/nightly")["schedules"][0]["active"]  # type: ignore[index]
+    nightly = find_deployment(str(served.console.api_url), "audit/nightly")
+    assert nightly and nightly["schedules"][0]["active"]  # nights that nobody serves are noted
 
 
 def test_without_a_server_the_way_to_one_is_named(tmp_path: Path) -> None:
