@@ -1,4 +1,4 @@
-"""Parameters of the flows that are a choice: Prefect's form shows a list, its server takes nothing else.
+"""Parameters of the flows that are a choice: Prefect's form knows them, its server takes nothing else.
 
 A call from our own process is not held to them: the settings and filters say better what is wrong.
 """
