@@ -15,12 +15,13 @@ from bifrost_flow.prompts import DEFAULT_PROMPT
 from bifrost_flow.render import render_report
 from bifrost_flow.render.markdown import cut_markdown, escape_inline
 from bifrost_flow.settings import load_settings
+from flows.admitting import admit_run
 from flows.analysis import Analysis, analyze_log
 from flows.audit import end_flow
 from flows.choices import Language, Provider, Severity
 from flows.described import name_source
 from flows.requesting import ANSWER_TYPE
-from flows.telling import check_served, log_progress
+from flows.telling import log_progress
 from tasks.export import MAX_ARTIFACT_CHARACTERS
 from tasks.secrets import read_secret_blocks
 
@@ -100,7 +101,7 @@ async def analyze(
         "evidence.budget_tokens": budget_tokens,
     }
     log_progress()
-    check_served([path or ""])
+    permitted = admit_run([path] if path else [], baselines=baselines, written=[warehouse])
     settings = load_settings(overrides)
     if text is not None and len(text.encode("utf-8", "replace")) > settings.serve.max_text_kb * 1000:
         raise SettingsError(t("request.too_large", limit=f"{settings.serve.max_text_kb:g}"))
@@ -108,6 +109,7 @@ async def analyze(
         path,
         text=text,
         name=name,
+        permitted=permitted,
         overrides=await read_secret_blocks(overrides),
         prompt=prompt,
         explain_all=explain_all,

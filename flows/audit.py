@@ -21,12 +21,13 @@ from bifrost_flow.window import split_since
 from connectors.baselines import list_known_good
 from connectors.incremental import Reading, plan_reading
 from connectors.metrics import metrics
+from flows.admitting import admit_run
 from flows.asking import Asked
 from flows.choices import Language, Provider, Severity
 from flows.described import describe_delivery, describe_failed_run, name_source
 from flows.job import Job
 from flows.opening import list_ci_access, open_warehouse
-from flows.telling import check_served, log_progress
+from flows.telling import log_progress
 from tasks.analyse import look_up
 from tasks.export import export
 from tasks.extract import extract
@@ -167,7 +168,7 @@ async def audit(
     }
     settings = load_settings(await read_secret_blocks(overrides))
     log_progress()
-    check_served(paths)
+    permitted = admit_run(paths, baselines=baselines, written=[warehouse, out])
     chosen = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
     job = Job(settings, paths, prompt=prompt, dry_run=dry_run)
     job.compare_with(baselines, use=use_baselines)
@@ -180,6 +181,7 @@ async def audit(
             warehouse=job.cache,
             now=job.started_at,
         )
+        reading = replace(reading, permitted=permitted)
         with metrics().analysing(settings.project):
             done = await run_stages(
                 job, reading, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run
@@ -219,7 +221,10 @@ async def run_stages(
         report = job.build_report(inputs, evidence, groups, Asked(cached.answered))
         return job.end(report, chosen, planned=job.plan_cost(cached, chosen))
 
-    asked = await job.ask(cached, chosen)
+    try:
+        asked = await job.ask(cached, chosen)
+    finally:
+        await chosen.aclose()
     report = job.build_report(inputs, evidence, groups, asked, filtered=lines.wanted is not None)
     persist(
         job.warehouse,

@@ -1,7 +1,6 @@
 """The deployments that one process serves: `audit/nightly` by its clock, `analyze/adhoc` for whoever asks."""
 
 import asyncio
-import os
 import signal
 import time
 from contextlib import suppress
@@ -40,6 +39,8 @@ from flows.audit import audit
 CatchUp = Literal["latest", "all", "none"]
 NIGHTLY, ADHOC = "audit/nightly", "analyze/adhoc"
 RECONNECT_INTERVAL_S = 5.0
+STOP_TIMEOUT_S = 100.0  # containers are given two minutes
+STOP_INTERVAL_S = 0.5
 MAX_MISSED = 200  # what the server answers at once; it schedules a hundred ahead
 
 
@@ -140,21 +141,48 @@ def _check_refusal(error: httpx.HTTPStatusError, api_url: str) -> None:
 
 
 class _Runner(Runner):
-    """Prefect's runner; SIGTERM ends it as Ctrl-C does, which lets it put all in order.
+    """Prefect's runner; SIGTERM and Ctrl-C end the runs that are under way, and then it.
 
     Prefect's own handler (3.8.8) calls its asynchronous stop without waiting for it. Goes when that does.
     """
 
+    def __init__(self) -> None:
+        super().__init__(pause_on_shutdown=False)
+        self._stop = asyncio.Event()
+
     def handle_sigterm(self, *_: Any, **__: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def serve(self) -> None:
+        """Serve until a signal; then wait, for a time, until each run has ended, on the server too."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop.set)
+        serving, asked = asyncio.create_task(self.start()), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._end_runs(serving)
+        serving.cancel()  # kills what would not end
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    async def _end_runs(self, serving: asyncio.Task[None]) -> None:
+        stopped = False
+        while not serving.done():
+            if not stopped and self.started:
+                stopped = True
+                await self.astop()
+            elif stopped:
+                await self.cancel_all()  # a run whose process was about to start
+            await asyncio.wait({serving}, timeout=STOP_INTERVAL_S)
 
 
 def _run(*deployments: RunnerDeployment) -> None:
-    runner = _Runner(pause_on_shutdown=False)
+    runner = _Runner()
     for deployment in deployments:
         runner.add_deployment(deployment)
-    with suppress(KeyboardInterrupt):
-        asyncio.run(runner.start())
+    asyncio.run(runner.serve())
 
 
 def take_missed_runs(name: str) -> list[datetime]:

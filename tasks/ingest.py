@@ -39,7 +39,12 @@ def ingest(
     progress().start_stage("ingest", None)
     reading = targets if isinstance(targets, Reading) else Reading(dict.fromkeys(targets, ()))
     sources, unread, problems = find_sources(
-        list(reading.targets), stdin=stdin, stdin_name=stdin_name, max_bytes=max_bytes, ci=ci
+        list(reading.targets),
+        stdin=stdin,
+        stdin_name=stdin_name,
+        permitted=reading.permitted,
+        max_bytes=max_bytes,
+        ci=ci,
     )
     unread, problems, empty = leave_out_empty_days(reading, unread, problems)
     skipped: list[Source] = []

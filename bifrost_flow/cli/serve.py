@@ -1,5 +1,7 @@
 """`serve`: one process that carries out the nightly audit and ad-hoc analyses, and shows its metrics."""
 
+import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,6 +81,9 @@ def _serve(nightly: dict[str, Any], adhoc: dict[str, Any], settings: "ServeSetti
     from connectors.metrics import start_metrics_server
     from connectors.prefect_server import find_prefect_setting
 
+    # Runs are processes of their own; what they may be asked for is measured by what is served.
+    os.environ["BIFROST_SERVE_PATHS"] = json.dumps(nightly["paths"])
+    os.environ["BIFROST_WAREHOUSE"] = adhoc["warehouse"]
     url = use_server()
     watch(Notes())
     guarded = bool(find_prefect_setting("PREFECT_API_AUTH_STRING") or find_prefect_setting("PREFECT_API_KEY"))
