@@ -5,8 +5,10 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from prefect.runtime import deployment
+from prefect.runtime import flow_run as this_run
 
 from bifrost_flow.errors import SettingsError
 from bifrost_flow.language import t
@@ -45,6 +47,12 @@ def admit_run(
     permitted = Permitted((*served.paths, *served.allow))
     permitted.check([*targets, *(baselines or ())])
     return None if all(permitted.names(target) for target in targets) else permitted
+
+
+def find_due() -> datetime:
+    """Return the time (UTC) that days and hours of this run are reckoned from: a night that is made up for
+    looks back from when it was due."""
+    return this_run.scheduled_start_time.astimezone(UTC) if deployment.id else datetime.now(UTC)
 
 
 def _save_and_end(*_: object) -> None:

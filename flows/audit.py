@@ -21,7 +21,7 @@ from bifrost_flow.window import split_since
 from connectors.baselines import list_known_good
 from connectors.incremental import Reading, plan_reading
 from connectors.metrics import metrics
-from flows.admitting import admit_run
+from flows.admitting import admit_run, find_due
 from flows.asking import Asked
 from flows.choices import Language, Provider, Severity
 from flows.described import describe_delivery, describe_failed_run, name_source
@@ -165,6 +165,7 @@ async def audit(
         "regex": regex,
         "since": split_since(since)[1],
         "until": until,
+        "now": (due := find_due()),
     }
     settings = load_settings(await read_secret_blocks(overrides))
     log_progress()
@@ -179,7 +180,8 @@ async def audit(
             date_from=date_from,
             date_to=date_to,
             warehouse=job.cache,
-            now=job.started_at,
+            # What is new is new whenever it is looked for.
+            now=job.started_at if split_since(since)[0] else due,
         )
         reading = replace(reading, permitted=permitted)
         with metrics().analysing(settings.project):

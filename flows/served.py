@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ from flows.audit import audit
 CatchUp = Literal["latest", "all", "none"]
 NIGHTLY, ADHOC = "audit/nightly", "analyze/adhoc"
 RECONNECT_INTERVAL_S = 5.0
+UNDER_WAY = (StateType.PENDING, StateType.RUNNING)
 STOP_TIMEOUT_S = 100.0  # containers are given two minutes
 STOP_INTERVAL_S = 0.5
 MAX_MISSED = 200  # what the server answers at once; it schedules a hundred ahead
@@ -100,7 +102,7 @@ def serve_deployments(
     """Serve until SIGTERM or Ctrl-C; a server that is lost is waited for.
 
     Schedules stay active when we end: the server goes on noting the nights that nobody carried out, and the
-    next start catches up on them.
+    next start catches up on them. So it does on a night that we break off: it is submitted again.
 
     Raises:
         SettingsError: the server answers, and does not let us serve.
@@ -112,7 +114,9 @@ def serve_deployments(
             nightly.apply()
             catch_up_on(missed, NIGHTLY, catch_up)
             missed.clear()
-            _run(nightly, adhoc)
+            broken_off = _run(nightly, adhoc)
+            if catch_up != "none":
+                submit_again(broken_off)
             return
         except httpx.HTTPStatusError as error:
             _check_refusal(error, api_url)
@@ -149,6 +153,7 @@ class _Runner(Runner):
     def __init__(self) -> None:
         super().__init__(pause_on_shutdown=False)
         self._stop = asyncio.Event()
+        self.broken_off: list[FlowRun] = []  # nights that were under way when it was told to stop
 
     def handle_sigterm(self, *_: Any, **__: Any) -> None:
         if self._loop is not None:
@@ -172,39 +177,66 @@ class _Runner(Runner):
         while not serving.done():
             if not stopped and self.started:
                 stopped = True
+                with suppress(httpx.HTTPError):
+                    self.broken_off = await asyncio.to_thread(list_runs, NIGHTLY, *UNDER_WAY)
                 await self.astop()
             elif stopped:
                 await self.cancel_all()  # a run whose process was about to start
             await asyncio.wait({serving}, timeout=STOP_INTERVAL_S)
 
 
-def _run(*deployments: RunnerDeployment) -> None:
+def _run(*deployments: RunnerDeployment) -> list[FlowRun]:
+    """Serve until a signal; return the nights that it broke off."""
     runner = _Runner()
     for deployment in deployments:
         runner.add_deployment(deployment)
     asyncio.run(runner.serve())
+    return runner.broken_off
 
 
-def take_missed_runs(name: str) -> list[datetime]:
-    """Return when the schedule of deployment `name` was due in vain, oldest first, and remove these runs."""
+def list_runs(name: str, *kinds: StateType) -> list[FlowRun]:
+    """Return the runs of deployment `name` in one of these states, as they were due."""
     with get_client(sync_client=True) as client:
         try:
             deployment = client.read_deployment_by_name(name)
         except ObjectNotFound:
             return []
-        scheduled = client.read_flow_runs(
+        return client.read_flow_runs(
             deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
             flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(kinds)))
             ),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=MAX_MISSED,
         )
-        missed = [run for run in scheduled if _was_missed(run)]
+
+
+def take_missed_runs(name: str) -> list[datetime]:
+    """Return when the schedule of deployment `name` was due in vain, oldest first, and remove these runs."""
+    missed = [run for run in list_runs(name, StateType.SCHEDULED) if _was_missed(run)]
+    with get_client(sync_client=True) as client:
         for run in missed:
             with suppress(ObjectNotFound):  # another has removed it since
                 client.delete_flow_run(run.id)
-        return sorted(run.expected_start_time for run in missed if run.expected_start_time)
+    return sorted(run.expected_start_time for run in missed if run.expected_start_time)
+
+
+def submit_again(broken_off: Sequence[FlowRun]) -> None:
+    """Submit those of `broken_off` that have not come to their end by themselves: the next that serves
+    carries them out."""
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        for run in broken_off:
+            state = client.read_flow_run(run.id).state
+            if state is None or state.type not in (StateType.CANCELLED, StateType.CRASHED):
+                continue
+            assert run.deployment_id is not None
+            client.create_flow_run_from_deployment(
+                run.deployment_id,
+                parameters=run.parameters,
+                state=Scheduled(scheduled_time=run.expected_start_time),
+                tags=["catch-up"],
+                idempotency_key=f"again {run.id}",
+            )
 
 
 def _was_missed(run: FlowRun) -> bool:

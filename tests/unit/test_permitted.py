@@ -41,7 +41,7 @@ CASES = [
 
 @pytest.mark.parametrize(("root", "target", "covered"), CASES)
 def test_what_a_root_covers(root: str, target: str, covered: bool) -> None:
-    """A root covers itself and what is beneath it, step by step; a request's pattern only where all of it is."""
+    """A root covers itself and what is beneath it, step by step; a request's pattern where all of it is."""
     assert Permitted(("s3://else", root)).covers(target) is covered
     assert Permitted((root,)).names(root)
 
