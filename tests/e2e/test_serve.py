@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
 from gzip import compress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from tests.console import BIFROST, LOGS, Console
+from tests.model_server import ModelServer
 from tests.servers import free_port
 
 LOG = LOGS / "travis" / "alacritty-rust-564527447.log"
@@ -24,8 +26,10 @@ PREFECT = str(Path(sys.executable).with_name("prefect"))
 class Served:
     """A process that serves, in the folder of `console`."""
 
-    def __init__(self, console: Console, process: subprocess.Popen[str], metrics: str) -> None:
-        self.console, self.process, self.metrics = console, process, metrics
+    def __init__(
+        self, console: Console, process: subprocess.Popen[str], metrics: str, model: ModelServer
+    ) -> None:
+        self.console, self.process, self.metrics, self.model = console, process, metrics, model
 
     def read_metric(self, name: str) -> float:
         """Return the sum of a metric's series."""
@@ -37,29 +41,36 @@ class Served:
 def served(
     tmp_path_factory: pytest.TempPathFactory, prefect_home: Path, prefect_api: str
 ) -> Generator[Served]:
-    """Serve two logs for the length of this module."""
+    """Serve two logs, and those of each day, for the length of this module; its model takes very long."""
     folder = tmp_path_factory.mktemp("served")
     console, port = Console(folder, prefect_home, prefect_api), free_port()
-    words = ("serve", LOGS / "zuul", "--metrics-port", str(port), "--warehouse", "w")
-    with (folder / "said.txt").open("w") as said:
+    for days in (-1, 0, 1):  # the tests may run at midnight
+        log = folder / f"ci/{datetime.now(UTC) + timedelta(days=days):%Y/%m/%d}/build.log"
+        log.parent.mkdir(parents=True)
+        log.write_text("compiled\nERROR: the linker ran out of memory\n")
+    words = ("serve", LOGS / "zuul", "ci/{date:%Y/%m/%d}", "--since", "last-success")
+    words += ("--adhoc-limit", "2", "--metrics-port", str(port), "--warehouse", "w")
+    model = ModelServer(delay_s=900)
+    with model, (folder / "said.txt").open("w") as said:
         process = subprocess.Popen(
             [BIFROST, *map(str, words)],
             cwd=folder,
-            env=console.environment(**SETTINGS),
+            env=console.environment(**SETTINGS, BIFROST_OLLAMA_URL=model.url),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
             text=True,
         )
-    try:
-        deadline = time.monotonic() + 90
-        while not find_deployment(prefect_api, "analyze/adhoc"):
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "said.txt").read_text()
-            time.sleep(0.3)
-        yield Served(console, process, f"http://127.0.0.1:{port}/metrics")
-    finally:
-        process.kill()
-        process.wait()
+        try:
+            deadline = time.monotonic() + 90
+            while not find_deployment(prefect_api, "analyze/adhoc"):
+                told = (folder / "said.txt").read_text()
+                assert process.poll() is None and time.monotonic() < deadline, told
+                time.sleep(0.3)
+            yield Served(console, process, f"http://127.0.0.1:{port}/metrics", model)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def find_deployment(api: str, name: str) -> dict[str, Any] | None:
@@ -75,6 +86,10 @@ def submit(api: str, deployment_id: str, **parameters: Any) -> httpx.Response:
         if answer.status_code != 503 or time.monotonic() > deadline:
             return answer
         time.sleep(0.3)
+
+
+def read_state(api: str, run_id: str) -> dict[str, Any]:
+    return httpx.get(f"{api}/flow_runs/{run_id}").json()["state"]
 
 
 def wait_for_end(api: str, run_id: str) -> dict[str, Any]:
@@ -119,7 +134,8 @@ def test_a_request_is_answered_and_the_same_one_costs_nothing(served: Served) ->
 
 
 def test_prefects_own_command_runs_the_nightly_audit(served: Served) -> None:
-    """`prefect deployment run` starts it; its rows are in the warehouse and its words in the run's log."""
+    """`prefect deployment run` starts it; its rows are in the warehouse and its words in the run's log. It
+    reads what is new, of folders and of days."""
     done = subprocess.run(
         [PREFECT, "deployment", "run", "audit/nightly", "--watch"],
         cwd=served.console.folder,
@@ -131,15 +147,17 @@ def test_prefects_own_command_runs_the_nightly_audit(served: Served) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = served.console.call("history", "--warehouse", "w", "--format", "json").json
-    (audit,) = [row for row in rows if row["source"] == "zuul"]
+    (audit,) = [row for row in rows if row["source"] == "zuul +1"]
     assert audit["status"] == "completed" and audit["flow_run_id"]
+    assert (audit["files"], audit["skipped"]) == (4, 0)  # the folder's two, yesterday's and today's
+    assert "{date:%Y/%m/%d}" in audit["nightly"]
     body = {"logs": {"flow_run_id": {"any_": [audit["flow_run_id"]]}}}
     logs = httpx.post(f"{served.console.api_url}/logs/filter", json=body).json()
-    assert any("2" in line["message"] and "log" in line["message"].lower() for line in logs), logs
+    assert any("4 logs are new" in line["message"] for line in logs), logs
 
 
 def test_prefects_api_takes_a_log_as_text(served: Served) -> None:
-    """Another system posts a log and finds the answer as an artifact of the run."""
+    """Another system posts a log and finds the answer as an artifact of the run, and in the tables."""
     api = str(served.console.api_url)
     deployment = find_deployment(api, "analyze/adhoc")
     assert deployment
@@ -158,10 +176,16 @@ def test_prefects_api_takes_a_log_as_text(served: Served) -> None:
     (answer,) = [each["data"] for each in artifacts if each["type"] == "bifrost-answer"]
     values = answer if isinstance(answer, dict) else json.loads(answer)
     assert "undeclared" in values["findings"][0]["title"]
+    query = (
+        f"SELECT kind, title FROM runs JOIN findings USING (run_id) WHERE flow_run_id = '{made.json()['id']}'"
+    )
+    (row,) = served.console.call("sql", query, "--warehouse", "w", "--format", "json").json
+    assert row["kind"] == "analyze" and "undeclared" in row["title"]
 
 
 def test_what_a_served_run_cannot_read_is_refused(served: Served) -> None:
-    """A log that is too long: by the command at once, and by the flow; standard input, which nobody has."""
+    """A log that is too long: by the command at once, and by the flow; standard input, which nobody has; a
+    file that no setting names, though a link in a folder that is served leads to it; a warehouse elsewhere."""
     log = served.console.folder / "long.log"
     log.write_bytes(b"x" * 450_000)
     refused = served.console.call("request", log)
@@ -169,27 +193,52 @@ def test_what_a_served_run_cannot_read_is_refused(served: Served) -> None:
     api = str(served.console.api_url)
     deployment = find_deployment(api, "analyze/adhoc")
     assert deployment
-    # Both at once: each is a process that takes seconds to start.
-    too_long, typed = (
-        submit(api, deployment["id"], **each).json()["id"]
-        for each in ({"text": "x" * 450_000}, {"path": "-"})
-    )
-    state = wait_for_end(api, typed)["state"]
-    assert state["type"] == "FAILED" and "standard input" in state["message"]
-    state = wait_for_end(api, too_long)["state"]
-    assert state["type"] == "FAILED" and "400" in state["message"]
+    link = served.console.folder / f"ci/{datetime.now(UTC):%Y/%m/%d}/secret.log"
+    link.symlink_to(log)
+    asked = [({"text": "x" * 450_000}, "400"), ({"path": "-"}, "standard input")]
+    asked += [({"path": str(link)}, "serve.allow"), ({"text": "x", "warehouse": "/tmp/w"}, "serve.allow")]
+    # All at once: each is a process that takes seconds to start.
+    submitted = [(submit(api, deployment["id"], **each).json()["id"], reason) for each, reason in asked]
+    for run_id, reason in submitted:
+        state = wait_for_end(api, run_id)["state"]
+        assert state["type"] == "FAILED" and reason in state["message"], state
 
 
-def test_terminated_it_ends_quietly(served: Served) -> None:
-    """SIGTERM ends serving within seconds, with 0; neither it nor any run before has left noise."""
-    before = (served.console.folder / "said.txt").stat().st_size
+def test_terminated_it_ends_what_runs(served: Served) -> None:
+    """SIGTERM ends serving with 0, and its runs on the server too: they save what they have, without noise,
+    and the night is submitted again. No more requests were under way than are allowed."""
+    api, folder = str(served.console.api_url), served.console.folder
+    nightly, adhoc = find_deployment(api, "audit/nightly"), find_deployment(api, "analyze/adhoc")
+    assert nightly and adhoc
+    slow = {"provider": "ollama", "model": "scripted"}
+    night = submit(api, nightly["id"], since=None, **slow).json()["id"]
+    requests = [submit(api, adhoc["id"], text=f"src/a.c:{n}:5: error: x\n", **slow) for n in (1, 2, 3)]
+    deadline = time.monotonic() + 120
+    states: list[str] = []
+    while served.model.in_flight < 3 or states.count("AwaitingConcurrencySlot") != 1:
+        assert time.monotonic() < deadline, (states, (folder / "said.txt").read_text())
+        time.sleep(0.3)
+        states = [read_state(api, each.json()["id"])["name"] for each in requests]
+    assert served.model.in_flight == 3
+
+    before = (folder / "said.txt").stat().st_size
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(timeout=10) == 0
-    said = (served.console.folder / "said.txt").read_bytes()
+    assert served.process.wait(timeout=120) == 0
+    said = (folder / "said.txt").read_bytes()
     last = said[before:].decode()
-    assert "Traceback" not in last and "Warning" not in last, last
+    assert not [each for each in ("Traceback", "Warning", "Unclosed") if each in last], last
     assert b"leaked" not in said and b"never awaited" not in said, said.decode()
-    nightly = find_deployment(str(served.console.api_url), "audit/nightly")
+    ended = [read_state(api, each)["type"] for each in (night, *(each.json()["id"] for each in requests))]
+    assert sorted(ended) == ["CANCELLED", "CANCELLED", "CANCELLED", "SCHEDULED"], ended
+    rows = served.console.call("history", "--warehouse", "w", "--format", "json").json
+    assert [
+        row["flow_run_id"] for row in rows if row["status"] == "interrupted" and row["kind"] == "audit"
+    ] == [night]
+
+    wanted = {"deployments": {"id": {"any_": [nightly["id"]]}}, "flow_runs": {"tags": {"all_": ["catch-up"]}}}
+    (again,) = httpx.post(f"{api}/flow_runs/filter", json=wanted).json()
+    assert again["state"]["type"] == "SCHEDULED" and again["parameters"]["provider"] == "ollama"
+    nightly = find_deployment(api, "audit/nightly")
     assert nightly and nightly["schedules"][0]["active"]  # nights that nobody serves are noted
 
 
