@@ -49,48 +49,47 @@ def name_run() -> str:
 
 @flow(name="analyze", flow_run_name=name_run, persist_result=True, result_serializer="json")
 async def analyze(
-    path: str | None = None,
     text: str | None = None,
     name: str | None = None,
-    warehouse: str | None = None,
-    project: str | None = None,
+    path: str | None = None,
+    explain_all: bool = False,
+    lang: Language | None = None,
     provider: Provider | None = None,
     model: str | None = None,
     prompt: str = DEFAULT_PROMPT,
-    lang: Language | None = None,
-    budget_tokens: int | None = None,
-    explain_all: bool = False,
-    use_cache: bool = True,
-    stream: bool = False,
-    baselines: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
     severity: Severity | None = None,
     keywords: list[str] | None = None,
     regex: bool = False,
-    since: str | None = None,
-    until: str | None = None,
+    budget_tokens: int | None = None,
+    use_cache: bool = True,
+    baselines: list[str] | None = None,
+    warehouse: str | None = None,
+    project: str | None = None,
 ) -> State[dict[str, Any]]:
     """Explain the failure in one log.
 
     Args:
-        path: the log, where the process that serves can read it: a file or s3://bucket/key.
-        text: the log itself, in place of a path.
+        text: the log itself; choose str, and paste it.
         name: what to call the text in the answer, such as its file's name.
-        warehouse: folder of the tables.
-        project: whose history the findings are compared with.
+        path: in place of the text, a file where this is served, or s3://bucket/key; the settings serve.paths
+            and serve.allow say which.
+        explain_all: explain every distinct failure, the most important first; otherwise that one alone.
+        lang: language of the answer: en or ko.
         provider: who explains: auto, rules, ollama, openai or bedrock.
         model: the provider's model.
         prompt: what is asked: error_analysis, performance, security or deployment.
-        lang: language of the answer: en or ko.
-        budget_tokens: tokens of evidence to keep of the log.
-        explain_all: explain every distinct failure, the most important first; otherwise that one alone.
-        use_cache: take answers that were paid for earlier.
-        stream: have the model stream its answers, for whoever listens in this process.
-        baselines: logs of runs that passed, to compare with; default: earlier runs of the same job.
+        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC).
+        until: only events up to then; of a date, up to its end.
         severity: only events of this severity or worse: trace, debug, info, warning, error or critical.
         keywords: only events that hold all of these words, in any case.
         regex: take the keywords as regular expressions.
-        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC).
-        until: only events up to then; of a date, up to its end.
+        budget_tokens: tokens of evidence to keep of the log.
+        use_cache: take answers that were paid for earlier.
+        baselines: logs of runs that passed, to compare with; default: earlier runs of the same job.
+        warehouse: folder of the tables.
+        project: whose history the findings are compared with.
     """
     overrides = {
         "warehouse": warehouse,
@@ -114,7 +113,6 @@ async def analyze(
         prompt=prompt,
         explain_all=explain_all,
         use_cache=use_cache,
-        stream=stream,
         baselines=baselines,
         wanted={
             "severity": severity,

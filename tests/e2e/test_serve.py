@@ -185,7 +185,7 @@ def test_prefects_api_takes_a_log_as_text(served: Served) -> None:
 
 def test_what_a_served_run_cannot_read_is_refused(served: Served) -> None:
     """A log that is too long: by the command at once, and by the flow; standard input, which nobody has; a
-    file that no setting names, though a link in a folder that is served leads to it; a warehouse elsewhere."""
+    file that no setting names, though a link in a served folder leads to it; a warehouse elsewhere."""
     log = served.console.folder / "long.log"
     log.write_bytes(b"x" * 450_000)
     refused = served.console.call("request", log)
