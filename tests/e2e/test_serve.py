@@ -20,6 +20,7 @@ from tests.servers import free_port
 
 LOG = LOGS / "travis" / "alacritty-rust-564527447.log"
 SETTINGS = {"BIFROST_PROVIDER": "rules", "BIFROST_MLFLOW_ENABLED": "false"}
+LONG_AGO = datetime(2026, 9, 10, 2, tzinfo=UTC)
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
 
@@ -44,8 +45,8 @@ def served(
     """Serve two logs, and those of each day, for the length of this module; its model takes very long."""
     folder = tmp_path_factory.mktemp("served")
     console, port = Console(folder, prefect_home, prefect_api), free_port()
-    for days in (-1, 0, 1):  # the tests may run at midnight
-        log = folder / f"ci/{datetime.now(UTC) + timedelta(days=days):%Y/%m/%d}/build.log"
+    for day in (LONG_AGO, *(datetime.now(UTC) + timedelta(days=n) for n in (-1, 0, 1))):  # even at midnight
+        log = folder / f"ci/{day:%Y/%m/%d}/build.log"
         log.parent.mkdir(parents=True)
         log.write_text("compiled\nERROR: the linker ran out of memory\n")
     words = ("serve", LOGS / "zuul", "ci/{date:%Y/%m/%d}", "--since", "last-success")
@@ -78,11 +79,14 @@ def find_deployment(api: str, name: str) -> dict[str, Any] | None:
     return answer.json() if answer.status_code == 200 else None
 
 
-def submit(api: str, deployment_id: str, **parameters: Any) -> httpx.Response:
+def submit(api: str, deployment_id: str, *, due: datetime | None = None, **parameters: Any) -> httpx.Response:
     """Create a flow run as another system would: a 503 means that SQLite is locked, and to ask again."""
+    body: dict[str, Any] = {"parameters": parameters}
+    if due:
+        body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
     url, deadline = f"{api}/deployments/{deployment_id}/create_flow_run", time.monotonic() + 30
     while True:
-        answer = httpx.post(url, json={"parameters": parameters})
+        answer = httpx.post(url, json=body)
         if answer.status_code != 503 or time.monotonic() > deadline:
             return answer
         time.sleep(0.3)
@@ -210,10 +214,10 @@ def test_terminated_it_ends_what_runs(served: Served) -> None:
     api, folder = str(served.console.api_url), served.console.folder
     nightly, adhoc = find_deployment(api, "audit/nightly"), find_deployment(api, "analyze/adhoc")
     assert nightly and adhoc
-    slow = {"provider": "ollama", "model": "scripted"}
-    night = submit(api, nightly["id"], since=None, **slow).json()["id"]
+    slow: dict[str, Any] = {"provider": "ollama", "model": "scripted"}
+    night = submit(api, nightly["id"], due=LONG_AGO, since=None, **slow).json()["id"]
     requests = [submit(api, adhoc["id"], text=f"src/a.c:{n}:5: error: x\n", **slow) for n in (1, 2, 3)]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     states: list[str] = []
     under_way = 4  # two requests, and a night with two failures
     while served.model.in_flight < under_way or states.count("AwaitingConcurrencySlot") != 1:
@@ -232,12 +236,15 @@ def test_terminated_it_ends_what_runs(served: Served) -> None:
     ended = [read_state(api, each)["type"] for each in (night, *(each.json()["id"] for each in requests))]
     assert sorted(ended) == ["CANCELLED", "CANCELLED", "CANCELLED", "SCHEDULED"], ended
     rows = served.console.call("history", "--warehouse", "w", "--format", "json").json
-    assert [
-        row["flow_run_id"] for row in rows if row["status"] == "interrupted" and row["kind"] == "audit"
-    ] == [night]
+    (broken_off,) = [row for row in rows if row["flow_run_id"] == night]
+    assert broken_off["status"] == "interrupted"
+    query = f"SELECT path FROM files WHERE run_id = '{broken_off['run_id']}' AND path LIKE '%build.log'"
+    (read,) = served.console.call("sql", query, "--warehouse", "w", "--format", "json").json
+    assert f"{LONG_AGO:%Y/%m/%d}" in read["path"]  # a night's day is that on which it was due
 
     wanted = {"deployments": {"id": {"any_": [nightly["id"]]}}, "flow_runs": {"tags": {"all_": ["catch-up"]}}}
     (again,) = httpx.post(f"{api}/flow_runs/filter", json=wanted).json()
+    assert again["expected_start_time"] == httpx.get(f"{api}/flow_runs/{night}").json()["expected_start_time"]
     assert again["state"]["type"] == "SCHEDULED" and again["parameters"]["provider"] == "ollama"
     nightly = find_deployment(api, "audit/nightly")
     assert nightly and nightly["schedules"][0]["active"]  # nights that nobody serves are noted
