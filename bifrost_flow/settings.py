@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -58,8 +59,13 @@ def _check_url(value: str) -> str:
 
 
 def _split_words(value: object) -> object:
-    # An environment variable is one text, with commas between its words.
-    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+    # An environment variable is one text, with commas between its words, or a list as JSON.
+    if not isinstance(value, str):
+        return value
+    if value.startswith("["):
+        with suppress(json.JSONDecodeError):
+            return json.loads(value)
+    return [word.strip() for word in value.split(",") if word.strip()]
 
 
 def _check_project(value: str) -> str:
@@ -207,8 +213,11 @@ class CiSettings(Section):
 
 class ServeSettings(Section):
     paths: Words = _described("serve.paths", [])
+    allow: Words = _described("serve.allow", [])
     cron: str = _described("serve.cron", "0 2 * * *")
     timezone: str = _described("serve.timezone", "UTC")
+    catch_up: Literal["latest", "all", "none"] = _described("serve.catch_up", "latest")
+    adhoc_limit: int = _described("serve.adhoc_limit", 4, ge=1)
     metrics_host: str = _described("serve.metrics_host", "127.0.0.1")
     metrics_port: int = _described("serve.metrics_port", 9464, ge=0, le=65535)
     # Prefect takes 512 KiB of parameters, JSON's escapes included.

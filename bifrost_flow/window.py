@@ -107,6 +107,15 @@ def expand_targets(targets: Sequence[str], window: Window) -> dict[str, tuple[da
     return found
 
 
+def to_glob(target: str) -> str:
+    """Return `target` with a glob in place of its days.
+
+    >>> to_glob("ci/{date:%Y/%m}/x-{date}.log")
+    'ci/*/*/x-*.log'
+    """
+    return _PLACE.sub(lambda place: _DIRECTIVE.sub("*", place["format"] or "*"), target)
+
+
 def list_empty_days(expanded: Mapping[str, Sequence[date]], absent: Sequence[str]) -> list[date]:
     """Return the days of which no path was there, oldest first; `absent` are the paths that were not."""
     gone = frozenset(absent)

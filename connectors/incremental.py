@@ -15,6 +15,7 @@ from bifrost_flow.window import (
     list_empty_days,
     split_since,
 )
+from connectors.permitted import Permitted
 from connectors.sources import Source, remove_spooled, show_path
 from connectors.warehouse import Warehouse
 
@@ -27,6 +28,7 @@ class Reading:
     incremental: bool = False
     warehouse: Warehouse | None = field(default=None, repr=False)  # None where there was no run yet
     nightly: str | None = None  # for runs.nightly
+    permitted: Permitted | None = None  # where links may lead; None: anywhere
 
 
 def plan_reading(

@@ -20,6 +20,7 @@ from bifrost_flow.records import LogFile, Problem
 from connectors.archives import find_members, is_archive
 from connectors.ci.access import CiAccess, is_ci_target
 from connectors.lognames import OBJECT_SUFFIXES, OTHER_FOLDERS, holds_events, judge_name
+from connectors.permitted import Permitted
 from connectors.reading import (
     BLOCK_BYTES,
     MAX_LINE_BYTES,
@@ -58,6 +59,7 @@ class _Found:
     files: list[LogFile] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
+    permitted: Permitted | None = None
 
     def report(self, path: str, status: str, message: str) -> None:
         self.files.append(describe_unread(show_path(path), status, show_path(message)))
@@ -73,6 +75,8 @@ def find_sources(
     targets: Sequence[str],
     *,
     stdin: BinaryIO | None = None,
+    stdin_name: str = "-",
+    permitted: Permitted | None = None,
     max_bytes: int | None = None,
     ci: CiAccess | None = None,
 ) -> tuple[list[Source], list[LogFile], list[Problem]]:
@@ -81,17 +85,18 @@ def find_sources(
     A target is a file (read whatever its name), a folder (its logs, recursively, sorted, without hidden
     folders), a glob (`**` included), any of these in a bucket (`s3://`), or `-` for standard input. A zip or
     tar, named or in a folder, gives the logs in it. `gha://…`, `gitlab://…` and `jenkins://…` name logs of
-    CI systems, which `ci` says how to reach. `max_bytes` leaves larger files and members out. Hand what is
-    found to `remove_spooled` when it is read.
+    CI systems, which `ci` says how to reach. What `stdin` held is called `stdin_name`. `max_bytes` leaves
+    larger files and members out; `permitted` those files to which a link leads and that it does not name.
+    Hand what is found to `remove_spooled` when it is read.
 
     Raises:
         SettingsError: a target of a CI system is wrong, or its host is not in the settings.
     """
-    found = _Found()
+    found = _Found(permitted=permitted)
     try:
         for target in dict.fromkeys(targets):
             if target in STDIN_NAMES:
-                _spool_stdin(found, stdin)
+                _spool_stdin(found, stdin, stdin_name)
             elif is_ci_target(target):
                 _add_ci_logs(found, target, max_bytes, ci or CiAccess())
             elif is_s3(target):
@@ -124,13 +129,13 @@ def _add_objects(found: _Found, target: str, max_bytes: int | None) -> None:
             found.sources.append(source)
 
 
-def _spool_stdin(found: _Found, stdin: BinaryIO | None) -> None:
+def _spool_stdin(found: _Found, stdin: BinaryIO | None, called: str) -> None:
     source = stdin if stdin is not None else sys.stdin.buffer
     handle, name = tempfile.mkstemp(prefix="bifrost-stdin-", suffix=".log")
     with os.fdopen(handle, "wb") as spool:
         while block := _read_block(source):
             spool.write(block)
-    found.sources.append(Source("-", Path(name), Path(name).stat().st_size))
+    found.sources.append(Source(called, Path(name), Path(name).stat().st_size, spooled=True))
 
 
 def _read_block(source: BinaryIO) -> bytes:
@@ -149,7 +154,7 @@ def _read_block(source: BinaryIO) -> bytes:
 def remove_spooled(sources: Sequence[Source]) -> None:
     """Delete the temporary copies among `sources`: of standard input, compressed tars and downloads."""
     for source in sources:
-        spooled = source.spooled or source.path in STDIN_NAMES or (source.member and source.member.spooled)
+        spooled = source.spooled or (source.member and source.member.spooled)
         if spooled and isinstance(source.location, Path):
             source.location.unlink(missing_ok=True)
 
@@ -255,6 +260,9 @@ def _add_file(found: _Found, path: str, max_bytes: int | None) -> None:
     if identity in found.seen:
         return
     found.seen.add(identity)
+    if found.permitted is not None and not found.permitted.covers(identity):
+        found.report(path, "unreadable", t("serve.not_permitted", path=path))
+        return
     # As it was before anything is read: what is written to it meanwhile makes it another one.
     stamp = f"stat:{status.st_size}:{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else None
     if is_archive(path):

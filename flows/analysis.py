@@ -22,9 +22,11 @@ from bifrost_flow.settings import load_settings
 from bifrost_flow.status import compare, list_past
 from bifrost_flow.summary import Summary
 from connectors.baselines import list_known_good
+from connectors.incremental import Reading
 from connectors.metrics import metrics
 from connectors.models.protocol import Provider
 from connectors.models.questions import GroupAnswer, Question, build_finding
+from connectors.permitted import Permitted
 from flows.asking import Asked
 from flows.job import Job
 from flows.opening import list_ci_access
@@ -82,6 +84,8 @@ async def analyze_log(
     path: str | None,
     *,
     text: str | None = None,
+    name: str | None = None,
+    permitted: Permitted | None = None,
     overrides: Mapping[str, object],
     prompt: str = DEFAULT_PROMPT,
     explain_all: bool = False,
@@ -92,8 +96,9 @@ async def analyze_log(
 ) -> Analysis:
     """Explain the first failure of one log, or all of them, and keep what an audit keeps.
 
-    `text` is the log itself, in place of `path`; `overrides` go before the settings; `wanted` are conditions
-    that events must meet, as `filter_lines` takes them. Who listens to
+    `text` is the log itself, in place of `path`, and `name` what to call it; links of `path` may lead to
+    what is `permitted` alone; `overrides` go before the settings; `wanted` are conditions that events must
+    meet, as `filter_lines` takes them. Who listens to
     `progress` hears each answer, and with `stream` its draft while it is written.
 
     Raises:
@@ -101,12 +106,15 @@ async def analyze_log(
     """
     if (path is None) == (text is None):
         raise SettingsError(t("analyze.path_or_text"))
-    job = Job(load_settings(overrides), [path or "text"], prompt=prompt, tracked=False, kind="analyze")
+    job = Job(
+        load_settings(overrides), [path or name or "text"], prompt=prompt, tracked=False, kind="analyze"
+    )
     job.compare_with(baselines, use=True)
     stdin = None if text is None else io.BytesIO(text.encode("utf-8", "replace"))
     try:
         access = list_ci_access(job.settings)
-        inputs = ingest([path or "-"], max_bytes=job.max_bytes, stdin=stdin, ci=access)
+        reading = Reading({path or "-": ()}, permitted=permitted)
+        inputs = ingest(reading, max_bytes=job.max_bytes, stdin=stdin, stdin_name=name or "-", ci=access)
         check_single(inputs, path or "-")
         with metrics().analysing(job.settings.project):
             return await run_stages(

@@ -15,8 +15,10 @@ from bifrost_flow.prompts import DEFAULT_PROMPT
 from bifrost_flow.render import render_report
 from bifrost_flow.render.markdown import cut_markdown, escape_inline
 from bifrost_flow.settings import load_settings
+from flows.admitting import admit_run
 from flows.analysis import Analysis, analyze_log
 from flows.audit import end_flow
+from flows.choices import Language, Provider, Severity
 from flows.described import name_source
 from flows.requesting import ANSWER_TYPE
 from flows.telling import log_progress
@@ -41,51 +43,53 @@ async def leave_answer(done: Analysis) -> None:
 def name_run() -> str:
     """Return what a person looks for in Prefect's list of runs: the source and the date."""
     path = this_run.parameters.get("path")
-    return f"{name_source([path] if path else ['text'])} {datetime.now(UTC):%Y-%m-%d %H:%M}"
+    named = path or this_run.parameters.get("name") or "text"
+    return f"{name_source([named])} {datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
 @flow(name="analyze", flow_run_name=name_run, persist_result=True, result_serializer="json")
 async def analyze(
-    path: str | None = None,
     text: str | None = None,
-    warehouse: str | None = None,
-    project: str | None = None,
-    provider: str | None = None,
+    name: str | None = None,
+    path: str | None = None,
+    explain_all: bool = False,
+    lang: Language | None = None,
+    provider: Provider | None = None,
     model: str | None = None,
     prompt: str = DEFAULT_PROMPT,
-    lang: str | None = None,
-    budget_tokens: int | None = None,
-    explain_all: bool = False,
-    use_cache: bool = True,
-    stream: bool = False,
-    baselines: list[str] | None = None,
-    severity: str | None = None,
-    keywords: list[str] | None = None,
-    regex: bool = False,
     since: str | None = None,
     until: str | None = None,
+    severity: Severity | None = None,
+    keywords: list[str] | None = None,
+    regex: bool = False,
+    budget_tokens: int | None = None,
+    use_cache: bool = True,
+    baselines: list[str] | None = None,
+    warehouse: str | None = None,
+    project: str | None = None,
 ) -> State[dict[str, Any]]:
     """Explain the failure in one log.
 
     Args:
-        path: the log, or - for standard input.
-        text: the log itself, in place of a path.
-        warehouse: folder of the tables.
-        project: whose history the findings are compared with.
+        text: the log itself; choose str, and paste it.
+        name: what to call the text in the answer, such as its file's name.
+        path: in place of the text, a file where this is served, or s3://bucket/key; the settings serve.paths
+            and serve.allow say which.
+        explain_all: explain every distinct failure, the most important first; otherwise that one alone.
+        lang: language of the answer: en or ko.
         provider: who explains: auto, rules, ollama, openai or bedrock.
         model: the provider's model.
         prompt: what is asked: error_analysis, performance, security or deployment.
-        lang: language of the answer: en or ko.
-        budget_tokens: tokens of evidence to keep of the log.
-        explain_all: explain every distinct failure, the most important first; otherwise that one alone.
-        use_cache: take answers that were paid for earlier.
-        stream: have the model stream its answers, for whoever listens in this process.
-        baselines: logs of runs that passed, to compare with; default: earlier runs of the same job.
+        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC).
+        until: only events up to then; of a date, up to its end.
         severity: only events of this severity or worse: trace, debug, info, warning, error or critical.
         keywords: only events that hold all of these words, in any case.
         regex: take the keywords as regular expressions.
-        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC).
-        until: only events up to then; of a date, up to its end.
+        budget_tokens: tokens of evidence to keep of the log.
+        use_cache: take answers that were paid for earlier.
+        baselines: logs of runs that passed, to compare with; default: earlier runs of the same job.
+        warehouse: folder of the tables.
+        project: whose history the findings are compared with.
     """
     overrides = {
         "warehouse": warehouse,
@@ -96,17 +100,19 @@ async def analyze(
         "evidence.budget_tokens": budget_tokens,
     }
     log_progress()
+    permitted = admit_run([path] if path else [], baselines=baselines, written=[warehouse])
     settings = load_settings(overrides)
     if text is not None and len(text.encode("utf-8", "replace")) > settings.serve.max_text_kb * 1000:
         raise SettingsError(t("request.too_large", limit=f"{settings.serve.max_text_kb:g}"))
     done = await analyze_log(
         path,
         text=text,
+        name=name,
+        permitted=permitted,
         overrides=await read_secret_blocks(overrides),
         prompt=prompt,
         explain_all=explain_all,
         use_cache=use_cache,
-        stream=stream,
         baselines=baselines,
         wanted={
             "severity": severity,

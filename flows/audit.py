@@ -21,7 +21,9 @@ from bifrost_flow.window import split_since
 from connectors.baselines import list_known_good
 from connectors.incremental import Reading, plan_reading
 from connectors.metrics import metrics
+from flows.admitting import admit_run, find_due
 from flows.asking import Asked
+from flows.choices import Language, Provider, Severity
 from flows.described import describe_delivery, describe_failed_run, name_source
 from flows.job import Job
 from flows.opening import list_ci_access, open_warehouse
@@ -83,12 +85,17 @@ def end_flow(summary: Summary, result: dict[str, Any]) -> State[dict[str, Any]]:
 )
 async def audit(
     paths: list[str],
-    warehouse: str | None = None,
-    project: str | None = None,
-    provider: str | None = None,
+    since: str | None = None,
+    date_from: str | None = None,
+    date_to: str | None = None,
+    until: str | None = None,
+    severity: Severity | None = None,
+    keywords: list[str] | None = None,
+    regex: bool = False,
+    provider: Provider | None = None,
     model: str | None = None,
     prompt: str = DEFAULT_PROMPT,
-    lang: str | None = None,
+    lang: Language | None = None,
     concurrency: int | None = None,
     budget_tokens: int | None = None,
     max_calls: int | None = None,
@@ -96,26 +103,27 @@ async def audit(
     max_cost_usd: float | None = None,
     requests_per_minute: int | None = None,
     tokens_per_minute: int | None = None,
-    formats: list[str] | None = None,
-    out: str | None = None,
-    use_cache: bool = True,
     dry_run: bool = False,
+    use_cache: bool = True,
     baselines: list[str] | None = None,
     use_baselines: bool = True,
-    severity: str | None = None,
-    keywords: list[str] | None = None,
-    regex: bool = False,
-    since: str | None = None,
-    until: str | None = None,
-    date_from: str | None = None,
-    date_to: str | None = None,
+    formats: list[str] | None = None,
+    out: str | None = None,
+    warehouse: str | None = None,
+    project: str | None = None,
 ) -> State[dict[str, Any]]:
     """Audit a pile of logs: what failed, why, and what is new since the last run.
 
     Args:
-        paths: files, folders, globs, or - for standard input; {date} in one stands for days.
-        warehouse: folder of the tables.
-        project: whose history the findings are compared with.
+        paths: files, folders or globs, here or in a bucket (s3://…); {date} in one stands for days.
+        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC);
+            or last-success: only logs that are new or changed since a run was done with them.
+        date_from: first day that {date} in a path stands for, to read days again: 2026-11-01.
+        date_to: last day that {date} in a path stands for; default: today (UTC).
+        until: only events up to then; of a date, up to its end.
+        severity: only events of this severity or worse: trace, debug, info, warning, error or critical.
+        keywords: only events that hold all of these words, in any case.
+        regex: take the keywords as regular expressions.
         provider: who explains: auto, rules, ollama, openai or bedrock.
         model: the provider's model.
         prompt: what is asked: error_analysis, performance, security or deployment.
@@ -127,20 +135,14 @@ async def audit(
         max_cost_usd: what this run may cost at most, in USD by the table of prices.
         requests_per_minute: model calls in any minute at most.
         tokens_per_minute: tokens in any minute at most, in and out.
-        formats: report formats: markdown, html, json, jsonl, csv, parquet, sarif, pr-comment.
-        out: folder or file for the reports; default: reports/ in the warehouse.
-        use_cache: take answers that were paid for earlier.
         dry_run: say what would be asked and spent, and call nobody.
+        use_cache: take answers that were paid for earlier.
         baselines: logs of runs that passed, to compare with; default: earlier runs of the same jobs.
         use_baselines: compare with runs that passed.
-        severity: only events of this severity or worse: trace, debug, info, warning, error or critical.
-        keywords: only events that hold all of these words, in any case.
-        regex: take the keywords as regular expressions.
-        since: only events from then on: 2h ago, yesterday, 2026-11-23 10:00 Asia/Seoul (or UTC);
-            or last-success: only logs that are new or changed since a run was done with them.
-        until: only events up to then; of a date, up to its end.
-        date_from: first day that {date} in a path stands for: 2026-11-01.
-        date_to: last day that {date} in a path stands for; default: today (UTC).
+        formats: report formats: markdown, html, json, jsonl, csv, parquet, sarif, pr-comment.
+        out: folder or file for the reports; default: reports/ in the warehouse.
+        warehouse: folder of the tables.
+        project: whose history the findings are compared with.
     """
     overrides = {
         "warehouse": warehouse,
@@ -163,9 +165,11 @@ async def audit(
         "regex": regex,
         "since": split_since(since)[1],
         "until": until,
+        "now": (due := find_due()),
     }
     settings = load_settings(await read_secret_blocks(overrides))
     log_progress()
+    permitted = admit_run(paths, baselines=baselines, written=[warehouse, out])
     chosen = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
     job = Job(settings, paths, prompt=prompt, dry_run=dry_run)
     job.compare_with(baselines, use=use_baselines)
@@ -176,8 +180,10 @@ async def audit(
             date_from=date_from,
             date_to=date_to,
             warehouse=job.cache,
-            now=job.started_at,
+            # What is new is new whenever it is looked for.
+            now=job.started_at if split_since(since)[0] else due,
         )
+        reading = replace(reading, permitted=permitted)
         with metrics().analysing(settings.project):
             done = await run_stages(
                 job, reading, wanted, formats=chosen, use_cache=use_cache, dry_run=dry_run
@@ -217,7 +223,10 @@ async def run_stages(
         report = job.build_report(inputs, evidence, groups, Asked(cached.answered))
         return job.end(report, chosen, planned=job.plan_cost(cached, chosen))
 
-    asked = await job.ask(cached, chosen)
+    try:
+        asked = await job.ask(cached, chosen)
+    finally:
+        await chosen.aclose()
     report = job.build_report(inputs, evidence, groups, asked, filtered=lines.wanted is not None)
     persist(
         job.warehouse,

@@ -1,9 +1,9 @@
 """The deployments that one process serves: `audit/nightly` by its clock, `analyze/adhoc` for whoever asks."""
 
 import asyncio
-import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import EntrypointType
 from prefect.runner import Runner
 from prefect.schedules import Cron
@@ -40,6 +40,9 @@ from flows.audit import audit
 CatchUp = Literal["latest", "all", "none"]
 NIGHTLY, ADHOC = "audit/nightly", "analyze/adhoc"
 RECONNECT_INTERVAL_S = 5.0
+UNDER_WAY = (StateType.PENDING, StateType.RUNNING)
+STOP_TIMEOUT_S = 100.0  # containers are given two minutes
+STOP_INTERVAL_S = 0.5
 MAX_MISSED = 200  # what the server answers at once; it schedules a hundred ahead
 
 
@@ -99,61 +102,141 @@ def serve_deployments(
     """Serve until SIGTERM or Ctrl-C; a server that is lost is waited for.
 
     Schedules stay active when we end: the server goes on noting the nights that nobody carried out, and the
-    next start catches up on them.
+    next start catches up on them. So it does on a night that we break off: it is submitted again.
+
+    Raises:
+        SettingsError: the server answers, and does not let us serve.
     """
+    missed: list[datetime] = []  # taken from the server, and not submitted yet: a lost server loses none
     while True:
         try:
-            missed = take_missed_runs(NIGHTLY)
+            missed += take_missed_runs(NIGHTLY)
             nightly.apply()
             catch_up_on(missed, NIGHTLY, catch_up)
-            _run(nightly, adhoc)
+            missed.clear()
+            broken_off = _run(nightly, adhoc)
+            if catch_up != "none":
+                submit_again(broken_off)
             return
-        except (httpx.TransportError, PrefectHTTPStatusError, RuntimeError, ExceptionGroup) as error:
+        except httpx.HTTPStatusError as error:
+            _check_refusal(error, api_url)
+            progress().tell(t("serve.lost", url=api_url, reason=error.response.status_code))
+        except (httpx.TransportError, RuntimeError, ExceptionGroup) as error:
             if is_healthy(api_url):
                 raise
             progress().tell(t("serve.lost", url=api_url, reason=type(error).__name__))
+        time.sleep(RECONNECT_INTERVAL_S)
         while not is_healthy(api_url):
             time.sleep(RECONNECT_INTERVAL_S)
         progress().tell(t("serve.back", url=api_url))
 
 
+def _check_refusal(error: httpx.HTTPStatusError, api_url: str) -> None:
+    """Check that what the server answered may pass: it is busy (SQLite locked: 503), or starting.
+
+    Raises:
+        SettingsError: it will answer the same again.
+    """
+    status = error.response.status_code
+    if status >= 500 or status in (408, 429):
+        return
+    reason = error.response.text[:200]
+    raise SettingsError(t("serve.refused", url=api_url, status=status, reason=reason)) from error
+
+
 class _Runner(Runner):
-    """Prefect's runner; SIGTERM ends it as Ctrl-C does, which lets it put all in order.
+    """Prefect's runner; SIGTERM and Ctrl-C end the runs that are under way, and then it.
 
     Prefect's own handler (3.8.8) calls its asynchronous stop without waiting for it. Goes when that does.
     """
 
+    def __init__(self) -> None:
+        super().__init__(pause_on_shutdown=False)
+        self._stop = asyncio.Event()
+        self.broken_off: list[FlowRun] = []  # nights that were under way when it was told to stop
+
     def handle_sigterm(self, *_: Any, **__: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def serve(self) -> None:
+        """Serve until a signal; then wait, for a time, until each run has ended, on the server too."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop.set)
+        serving, asked = asyncio.create_task(self.start()), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._end_runs(serving)
+        serving.cancel()  # kills what would not end
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    async def _end_runs(self, serving: asyncio.Task[None]) -> None:
+        stopped = False
+        while not serving.done():
+            if not stopped and self.started:
+                stopped = True
+                with suppress(httpx.HTTPError):
+                    self.broken_off = await asyncio.to_thread(list_runs, NIGHTLY, *UNDER_WAY)
+                await self.astop()
+            elif stopped:
+                await self.cancel_all()  # a run whose process was about to start
+            await asyncio.wait({serving}, timeout=STOP_INTERVAL_S)
 
 
-def _run(*deployments: RunnerDeployment) -> None:
-    runner = _Runner(pause_on_shutdown=False)
+def _run(*deployments: RunnerDeployment) -> list[FlowRun]:
+    """Serve until a signal; return the nights that it broke off."""
+    runner = _Runner()
     for deployment in deployments:
         runner.add_deployment(deployment)
-    with suppress(KeyboardInterrupt):
-        asyncio.run(runner.start())
+    asyncio.run(runner.serve())
+    return runner.broken_off
 
 
-def take_missed_runs(name: str) -> list[datetime]:
-    """Return when the schedule of deployment `name` was due in vain, oldest first, and remove these runs."""
+def list_runs(name: str, *kinds: StateType) -> list[FlowRun]:
+    """Return the runs of deployment `name` in one of these states, as they were due."""
     with get_client(sync_client=True) as client:
         try:
             deployment = client.read_deployment_by_name(name)
         except ObjectNotFound:
             return []
-        scheduled = client.read_flow_runs(
+        return client.read_flow_runs(
             deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
             flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(kinds)))
             ),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=MAX_MISSED,
         )
-        missed = [run for run in scheduled if _was_missed(run)]
+
+
+def take_missed_runs(name: str) -> list[datetime]:
+    """Return when the schedule of deployment `name` was due in vain, oldest first, and remove these runs."""
+    missed = [run for run in list_runs(name, StateType.SCHEDULED) if _was_missed(run)]
+    with get_client(sync_client=True) as client:
         for run in missed:
-            client.delete_flow_run(run.id)
-        return sorted(run.expected_start_time for run in missed if run.expected_start_time)
+            with suppress(ObjectNotFound):  # another has removed it since
+                client.delete_flow_run(run.id)
+    return sorted(run.expected_start_time for run in missed if run.expected_start_time)
+
+
+def submit_again(broken_off: Sequence[FlowRun]) -> None:
+    """Submit those of `broken_off` that have not come to their end by themselves: the next that serves
+    carries them out."""
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        for run in broken_off:
+            state = client.read_flow_run(run.id).state
+            if state is None or state.type not in (StateType.CANCELLED, StateType.CRASHED):
+                continue
+            assert run.deployment_id is not None
+            client.create_flow_run_from_deployment(
+                run.deployment_id,
+                parameters=run.parameters,
+                state=Scheduled(scheduled_time=run.expected_start_time),
+                tags=["catch-up"],
+                idempotency_key=f"again {run.id}",
+            )
 
 
 def _was_missed(run: FlowRun) -> bool:

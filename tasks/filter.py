@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from bifrost_flow.evidence.filtering import build_filter
 from bifrost_flow.language import t
@@ -19,14 +20,18 @@ def filter_lines(
     regex: bool = False,
     since: str | None = None,
     until: str | None = None,
+    now: datetime | None = None,
 ) -> ReadPlan:
-    """Return `plan` with the conditions that events must meet; without any, all lines count.
+    """Return `plan` with the conditions that events must meet; without any, all lines count. Times like
+    "2h ago" are before `now`.
 
     Raises:
         SettingsError: a level, pattern or time can't be understood.
     """
     progress().start_stage("filter", None)
-    wanted = build_filter(severity=severity, keywords=keywords, regex=regex, since=since, until=until)
+    wanted = build_filter(
+        severity=severity, keywords=keywords, regex=regex, since=since, until=until, now=now
+    )
     said = [
         f"severity ≥ {severity}" if severity else "",
         *(repr(keyword) for keyword in keywords),

@@ -30,13 +30,22 @@ def ingest(
     *,
     max_bytes: int | None,
     stdin: BinaryIO | None = None,
+    stdin_name: str = "-",
     ci: CiAccess | None = None,
 ) -> Inputs:
-    """Return the inputs that `targets` name; `-` is `stdin`, by default the process's own; `ci` says how to
-    reach CI systems. A `Reading` may leave out what an earlier run is done with."""
+    """Return the inputs that `targets` name; `-` is `stdin`, by default the process's own, and called
+    `stdin_name`; `ci` says how to reach CI systems. A `Reading` may leave out what an earlier run is done
+    with."""
     progress().start_stage("ingest", None)
     reading = targets if isinstance(targets, Reading) else Reading(dict.fromkeys(targets, ()))
-    sources, unread, problems = find_sources(list(reading.targets), stdin=stdin, max_bytes=max_bytes, ci=ci)
+    sources, unread, problems = find_sources(
+        list(reading.targets),
+        stdin=stdin,
+        stdin_name=stdin_name,
+        permitted=reading.permitted,
+        max_bytes=max_bytes,
+        ci=ci,
+    )
     unread, problems, empty = leave_out_empty_days(reading, unread, problems)
     skipped: list[Source] = []
     if reading.incremental:

@@ -2,7 +2,6 @@
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -72,7 +71,13 @@ def _request(
     from flows.requesting import cancel_request, follow_request, submit_request
 
     # The server keeps what a run was asked: secrets are taken out before it sees them.
-    parameters = {"text": redact_text(text)[0], "lang": settings.lang, "explain_all": explain_all}
+    name = None if target == "-" else redact_text(target)[0]
+    parameters = {
+        "text": redact_text(text)[0],
+        "name": name,
+        "lang": settings.lang,
+        "explain_all": explain_all,
+    }
     run_id = submit_request(deployment, parameters)
     notes.tell(t("request.submitted", name=deployment, run_id=run_id))
     try:
@@ -91,14 +96,30 @@ def _read_text(target: str, *, max_kb: float) -> str:
         SettingsError: it can't be read, or is larger than the serving side takes.
     """
     limit = int(max_kb * 1000)
-    try:
-        if target == "-":
-            data = sys.stdin.buffer.read(limit + 1)
-        else:
-            with Path(target).open("rb") as file:
-                data = file.read(limit + 1)
-    except OSError as error:
-        raise SettingsError(t("request.unreadable", path=target, reason=error.strerror)) from error
+    data = sys.stdin.buffer.read(limit + 1) if target == "-" else _read_file(target, limit=limit)
     if len(data) > limit:
         raise SettingsError(t("request.too_large", limit=f"{max_kb:g}"))
     return data.decode("utf-8", "replace")
+
+
+def _read_file(target: str, *, limit: int) -> bytes:
+    """Return what `analyze` would read of the log at `target`, unpacked; little more than `limit` bytes."""
+    from connectors.reading import ReadFacts
+    from connectors.sources import find_sources, read_blocks, remove_spooled
+
+    sources, _, problems = find_sources([target])
+    try:
+        if problems:
+            raise SettingsError(problems[0].message)
+        if len(sources) != 1:
+            raise SettingsError(t("analyze.several", path=target, count=len(sources)))
+        facts, data = ReadFacts(), bytearray()
+        for block in read_blocks(sources[0], facts):
+            data += block
+            if len(data) > limit:
+                return bytes(data)
+        if facts.error:
+            raise SettingsError(facts.error)  # half a log must not be answered as if it were whole
+        return bytes(data)
+    finally:
+        remove_spooled(sources)

@@ -1,5 +1,7 @@
 """`serve`: one process that carries out the nightly audit and ad-hoc analyses, and shows its metrics."""
 
+import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,21 +23,26 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    targets: Annotated[list[str] | None, typer.Argument(metavar="PATH|GLOB", help=t("serve.targets"))] = None,
-    cron: Annotated[str | None, typer.Option(help=t("serve.cron"))] = None,
-    timezone: Annotated[str | None, typer.Option(help=t("serve.timezone"))] = None,
-    catch_up: Annotated[str, typer.Option(metavar="latest|all|none", help=t("serve.catch_up"))] = "latest",
+    targets: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH|GLOB", help=t("settings.serve.paths"))
+    ] = None,
+    cron: Annotated[str | None, typer.Option(help=t("settings.serve.cron"))] = None,
+    timezone: Annotated[str | None, typer.Option(help=t("settings.serve.timezone"))] = None,
+    catch_up: Annotated[
+        str | None, typer.Option(metavar="latest|all|none", help=t("settings.serve.catch_up"))
+    ] = None,
     since: Annotated[str | None, typer.Option(help=t("serve.since"))] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help=t("serve.concurrency"))] = 4,
-    metrics_port: Annotated[int | None, typer.Option(min=0, max=65535, help=t("serve.metrics_port"))] = None,
+    adhoc_limit: Annotated[int | None, typer.Option(min=1, help=t("settings.serve.adhoc_limit"))] = None,
+    metrics_host: Annotated[str | None, typer.Option(help=t("settings.serve.metrics_host"))] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help=t("settings.serve.metrics_port"))
+    ] = None,
     warehouse: Annotated[str | None, typer.Option(help=t("run.warehouse"))] = None,
     project: Annotated[str | None, typer.Option(help=t("run.project"))] = None,
 ) -> None:
     with exit_on_errors(at_once=True):
         from bifrost_flow.settings import load_settings
 
-        if catch_up not in ("latest", "all", "none"):
-            raise SettingsError(t("serve.bad_catch_up", value=catch_up))
         _, moment = split_since(since)
         read_filter(dict.fromkeys(("severity", "keywords", "regex", "until")) | {"since": moment})
         settings = load_settings(
@@ -45,6 +52,9 @@ def serve(
                 "serve.paths": targets or None,
                 "serve.cron": cron,
                 "serve.timezone": timezone,
+                "serve.catch_up": catch_up,
+                "serve.adhoc_limit": adhoc_limit,
+                "serve.metrics_host": metrics_host,
                 "serve.metrics_port": metrics_port,
             }
         )
@@ -61,22 +71,19 @@ def serve(
             "paths": [_make_absolute(each) for each in paths],
             "since": since,
         }
-        _serve(nightly, place, settings.serve, catch_up, concurrency)
+        _serve(nightly, place, settings.serve)
 
 
-def _serve(
-    nightly: dict[str, Any],
-    adhoc: dict[str, Any],
-    settings: "ServeSettings",
-    catch_up: str,
-    concurrency: int,
-) -> None:
+def _serve(nightly: dict[str, Any], adhoc: dict[str, Any], settings: "ServeSettings") -> None:
     from bifrost_flow.cli.answers import Notes
     from bifrost_flow.cli.session import use_server
     from bifrost_flow.progress import watch
     from connectors.metrics import start_metrics_server
     from connectors.prefect_server import find_prefect_setting
 
+    # Runs are processes of their own; what they may be asked for is measured by what is served.
+    os.environ["BIFROST_SERVE_PATHS"] = json.dumps(nightly["paths"])
+    os.environ["BIFROST_WAREHOUSE"] = adhoc["warehouse"]
     url = use_server()
     watch(Notes())
     guarded = bool(find_prefect_setting("PREFECT_API_AUTH_STRING") or find_prefect_setting("PREFECT_API_KEY"))
@@ -85,8 +92,8 @@ def _serve(
         from flows.served import ADHOC, NIGHTLY, Schedule, build_deployments, serve_deployments
 
         cron, timezone = settings.cron, settings.timezone
-        planned = Schedule(cron, timezone, catch_up)  # ty: ignore[invalid-argument-type] - checked above
-        deployments = build_deployments(planned, nightly, adhoc, concurrency=concurrency)
+        planned = Schedule(cron, timezone, settings.catch_up)
+        deployments = build_deployments(planned, nightly, adhoc, concurrency=settings.adhoc_limit)
         typer.echo(
             t(
                 "serve.serving",

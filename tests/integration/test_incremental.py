@@ -266,6 +266,34 @@ def test_objects_by_their_etags(tmp_path: Path, bucket: Bucket) -> None:
     assert (inputs.unread, inputs.problems) == ((), ())
 
 
+def test_overlapping_windows_over_a_bucket(tmp_path: Path, bucket: Bucket) -> None:
+    """Of a backfill by days and two nights whose windows overlap, each begun before the other had ended,
+    every object is read, and each failure is new once; what is replaced meanwhile is read as it is now."""
+    reached: dict[str, object] = {"s3.endpoint": bucket.endpoint, "s3.region": REGION}
+    project = Project(tmp_path, [f"s3://{bucket.name}/ci/{{date:%Y/%m/%d}}/"], reached)
+    bucket.fill(
+        {f"ci/2026/11/0{day}/{day}.log": make_log("ledger" if day == 1 else None) for day in (1, 2, 4)}
+    )
+    assert project.run(since=None, first="2026-11-01", last="2026-11-03") == (
+        ["1.log", "2.log"],
+        {"ledger": "new"},
+    )
+    bucket.fill({"ci/2026/11/02/late.log": make_log("mailer"), "ci/2026/11/03/3.log": make_log("indexer")})
+    one = project.begin(first="2026-11-01", last="2026-11-02")
+    two = project.begin(first="2026-11-02", last="2026-11-04")
+    assert (one.read, two.read) == (["late.log"], ["3.log", "4.log", "late.log"])
+    bucket.fill({"ci/2026/11/04/4.log": make_log("packer")})
+    told = [
+        {finding.title.split()[0]: finding.status for finding in night.finish().findings}
+        for night in (two, one)
+    ]
+    assert told == [dict.fromkeys(("mailer", "indexer", "packer"), "new"), {"mailer": "recurring"}]
+    assert project.run(first="2026-11-01", last="2026-11-04") == ([], {})
+    warehouse = Warehouse.open(str(tmp_path / "warehouse"))
+    news = warehouse.query("SELECT title FROM findings WHERE status = 'new' ORDER BY title").rows
+    assert [title.split()[0] for (title,) in news] == ["indexer", "ledger", "mailer", "packer"]
+
+
 def test_days_of_a_window(tmp_path: Path) -> None:
     """A backfill reads its days, those without logs are told of; a night begins a day before the last one
     that was done with all, and neither a backfill nor a night without a model moves that."""

@@ -160,5 +160,5 @@ def test_what_others_can_reach(host: str, loopback: bool) -> None:
     """Only addresses of this machine itself count as loopback."""
     assert is_loopback(host) is loopback
     if not loopback:
-        with pytest.raises(SettingsError, match=r"explicitly"):
+        with pytest.raises(SettingsError, match=r"PREFECT_API_AUTH_STRING"):
             start_metrics_server(host)

@@ -126,6 +126,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "prices": '{"m": {"input": 1, "output": 2}}',
         "provider": "rules",
         "lang": "ko",
+        "serve.catch_up": "all",
         "output.format": "json",
         "metrics.pushgateway": "http://h:1",
     }
