@@ -14,7 +14,7 @@ from connectors.warehouse.location import translating_os_errors
 
 FILE_NAME = "dashboard.html"
 # A page that a phone opens, too: what is older or beyond is counted and left out.
-MAX_RUNS, MAX_FINDINGS = 2000, 5000
+MAX_RUNS, MAX_FINDINGS = 5000, 20_000
 
 
 def write_dashboard(warehouse: Warehouse, *, language: str, base_url: str | None = None) -> str:

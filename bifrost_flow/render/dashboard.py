@@ -23,9 +23,22 @@ Row = Mapping[str, Any]
 
 WINDOW_DAYS = 30  # of a finding's history
 MAX_CHARS = 400  # of any text; the report has it whole
+MAX_WHOLE = 3000  # findings with all their texts; those beyond, resolved or old, have title and place
 PERIODS_DAYS = (7, 30, 90, 365)
 _TEXTS = (
-    *("empty", "none", "more", "started", "project", "source", "run_status", "files", "calls", "hits"),
+    *(
+        "empty",
+        "none",
+        "more",
+        "started",
+        "project",
+        "source",
+        "run_status",
+        "files",
+        "calls",
+        "calls_column",
+        "hits",
+    ),
     *("cost_column", "errors", "tokens", "saved", "show"),
 )
 _REPORT_TEXTS = ("root_cause", "suggestion", "evidence", "first_seen", "last_seen", "fingerprint")
@@ -78,7 +91,10 @@ def _gather(board: Board, lang: str) -> dict[str, object]:
             [{**row, "report": row["run_id"] in board.reports} for row in board.runs], leave_out=("total",)
         ),
         "days": _pack(board.days),
-        "findings": _pack([_prepare_finding(row) for row in board.findings], leave_out=("total",)),
+        "findings": _pack(
+            [_prepare_finding(row, whole=at < MAX_WHOLE) for at, row in enumerate(board.findings)],
+            leave_out=("total",),
+        ),
         "costs": _pack(board.costs),
         "lastDay": last_day,
         "window": WINDOW_DAYS,
@@ -109,12 +125,13 @@ def _name_days_seen(lang: str) -> str:
     return t("render.board.days_seen", lang=lang, count="{count}")
 
 
-def _prepare_finding(row: Row) -> Row:
+def _prepare_finding(row: Row, *, whole: bool) -> Row:
     """Return `row` with its days as the counts of the window's last days, up to the page's last day, and with
     words of ours for classes."""
     counts = {day["ago"]: day["occurrences"] for day in row["days"]}
     return {
         **row,
+        **({} if whole else dict.fromkeys(("root_cause", "suggestion", "quote"), "")),
         "days": [counts.get(ago, 0) for ago in range(max(counts, default=-1), -1, -1)],
         "status": keep_known(row["status"], STATUS_ORDER, "recurring"),
         "severity": keep_known(row["severity"], SEVERITIES, "info"),

@@ -54,7 +54,7 @@
     return make("div", { class: "body" },
       ...(row.root_cause ? [make("div", {}, make("h4", {}, texts.root_cause), make("p", { class: "words" }, ...draw.words(row.root_cause)))] : []),
       ...(row.suggestion ? [make("div", { class: "advice" }, make("h4", {}, texts.suggestion), copyButton(), make("p", { class: "words", "data-copy": "" }, ...draw.words(row.suggestion)))] : []),
-      ...(row.path ? [make("div", {}, make("h4", {}, texts.evidence), make("div", { class: "quote" }, copyButton(), make("div", { class: "path" }, row.path),
+      ...(row.quote ? [make("div", {}, make("h4", {}, texts.evidence), make("div", { class: "quote" }, copyButton(), make("div", { class: "path" }, row.path),
         make("table", { role: "presentation" }, make("tr", {}, make("td", { class: "nr" }, row.line), make("td", { "data-copy": "", dir: "ltr" }, row.quote)))))] : []),
       make("dl", { class: "facts" }, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
       make("div", { class: "quote" }, copyButton(), make("div", { class: "path" }, make("span", { "data-copy": "" }, `bifrost-flow show ${row.fingerprint}`))),
@@ -124,8 +124,8 @@
     const lines = [...models].sort(([, one], [, other]) => other[2] - one[2]).map(([model, [calls, used, cost]]) =>
       make("li", {}, make("b", {}, model), ` ${money(cost)} USD · ${number(calls)} ${texts.calls} · ${number(used)} ${texts.tokens}`));
     if (saved) lines.push(make("li", {}, make("b", {}, texts.saved), ` ${number(saved)} ${texts.tokens}`));
-    const days = addUp(spent.map((row) => ({ ...row, recurring: row[name] })), ["recurring", "cost", "tokens"]);
-    const plotted = spent.some((row) => row[name]) ? [draw.plot({ days, lastDay, up: ["recurring"], format: name === "cost" ? money : number, label: get("cost").previousElementSibling.textContent, tell })] : [];
+    const days = addUp(spent, ["cost", "tokens"]);
+    const plotted = spent.some((row) => row[name]) ? [draw.plot({ days, lastDay, up: [name], format: name === "cost" ? money : number, label: get("cost").previousElementSibling.textContent, tell })] : [];
     get("cost").replaceChildren(...plotted, ...(lines.length ? [make("ul", { class: "models" }, ...lines)] : [empty()]));
   };
   const place = (box, ...buttons) => {
@@ -139,11 +139,11 @@
   };
   const showRuns = (mine) => {
     get("ran").textContent = number(mine.length);
-    const names = [texts.started, texts.project, texts.run_status, ...STATUSES.map((status) => word("status", status)), texts.files, texts.calls, texts.hits, texts.cost_column, texts.errors, texts.source];
+    const names = [texts.started, texts.project, texts.run_status, ...STATUSES.map((status) => word("status", status)), texts.files, texts.calls_column, texts.hits, texts.cost_column, texts.errors, texts.source];
     const head = make("thead", {}, make("tr", {}, ...names.map((name, at) => make("th", { scope: "col", ...(at > 2 && at < names.length - 1 ? { class: "num" } : {}) }, name))));
     const cell = (value) => make("td", { class: "num" }, value);
     const rows = make("tbody");
-    const item = (run) => make("tr", {}, make("td", { class: "when" }, run.report ? make("a", { href: addressOf(run) }, time(run.started_at)) : time(run.started_at)), make("td", {}, run.project),
+    const item = (run) => make("tr", {}, make("td", {}, run.report ? make("a", { href: addressOf(run) }, time(run.started_at)) : time(run.started_at)), make("td", { class: "project" }, run.project),
       make("td", {}, make("span", { class: `pill ${run.status in words.run_status ? run.status : "partial"}` }, word("run_status", run.status))), ...STATUSES.map((status) => cell(number(run[status]))),
       ...["files", "llm_calls", "cache_hits"].map((name) => cell(number(run[name]))), cell(money(run.cost_usd)), cell(number(run.errors)), make("td", { class: "path" }, run.source));
     get("runs").replaceChildren(head, rows);
