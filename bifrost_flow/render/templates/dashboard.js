@@ -68,10 +68,8 @@
         make("span", {}, word("category", row.category)), make("span", {}, row.project), make("span", {}, seen)),
       make("h3", {}, ...draw.words(row.title)), ...(row.path ? [make("p", { class: "where" }, `${row.path}:${row.line}`)] : []));
     page.markSeams(said);
-    const item = make("details", { class: `finding ${row.severity} ${row.status}` },
-      make("summary", {}, said, draw.past({ counts: row.days, window: windowDays, lastDay, label: seen })));
-    item.addEventListener("toggle", () => { if (item.open && item.children.length === 1) item.append(body(row)); });
-    return item;
+    return make("details", { class: `finding ${row.severity} ${row.status}` },
+      make("summary", {}, said, draw.past({ counts: row.days, window: windowDays, lastDay, label: seen })), body(row));
   };
   const empty = (text = texts.empty) => make("p", { class: "empty" }, text);
 
