@@ -46,6 +46,7 @@ from bifrost_flow.render.facts import (
 from bifrost_flow.render.page import render_page, show_time
 
 MAX_QUOTE_CHARS = 4000
+MAX_WORDS_CHARS = 8000  # of a cause, an explanation or an advice
 MAX_ROWS = 500  # of a table of files: a page of 10,000 rows helps nobody, and the warehouse has them all
 MAX_OPEN = 5  # findings shown unfolded; more would bury the list
 
@@ -113,6 +114,7 @@ def render_html(report: Report) -> str:
         number=format_count,
         size=format_size,
         max_rows=MAX_ROWS,
+        max_words=MAX_WORDS_CHARS,
         **_gather(report),
     )
 

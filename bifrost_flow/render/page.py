@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from bifrost_flow import __version__
 from bifrost_flow.language import t
-from bifrost_flow.render.defuse import make_visible
+from bifrost_flow.render.defuse import cut, make_visible
 from bifrost_flow.render.facts import format_time, label
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -71,6 +71,7 @@ def open_environment() -> Environment:
         finalize=_make_printable,
     )
     environment.filters["code"] = _mark_code
+    environment.filters["cut"] = cut
     return environment
 
 

@@ -102,7 +102,8 @@ def test_everybody_can_read_it(
     browser: Browser, write: Callable[..., str], language: str, width: int, dark: bool
 ) -> None:
     """In both languages, light and dark, phone and desk, unfolded: no barrier, no overflow, no error."""
-    with browser.show(write(language), width=width, dark=dark) as page:
+    address = write(language)
+    with browser.show(address, width=width, dark=dark) as page:
         page.ask("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert page.ask("document.querySelector('h1').textContent") == (
             "121 open failures" if language == "en" else "미해결 문제 121건"
@@ -111,7 +112,7 @@ def test_everybody_can_read_it(
         assert page.overflow() <= 0
         assert page.find_violations() == []
         assert page.said() == []
-        assert page.requested() == {write(language)}
+        assert page.requested() == {address}
 
 
 def test_every_finding_can_be_reached(browser: Browser, write: Callable[..., str]) -> None:
