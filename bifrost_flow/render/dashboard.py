@@ -26,20 +26,8 @@ MAX_CHARS = 400  # of any text; the report has it whole
 MAX_WHOLE = 3000  # findings with all their texts; those beyond, resolved or old, have title and place
 PERIODS_DAYS = (7, 30, 90, 365)
 _TEXTS = (
-    *(
-        "empty",
-        "none",
-        "more",
-        "started",
-        "project",
-        "source",
-        "run_status",
-        "files",
-        "calls",
-        "calls_column",
-        "hits",
-    ),
-    *("cost_column", "errors", "tokens", "saved", "show"),
+    *("empty", "none", "more", "started", "project", "source", "run_status", "files", "calls", "hits"),
+    *("cost_column", "errors", "saved", "show"),
 )
 _REPORT_TEXTS = ("root_cause", "suggestion", "evidence", "first_seen", "last_seen", "fingerprint")
 _PAGE_TEXTS = ("copy", "copied", "copy_failed")
@@ -104,7 +92,7 @@ def _gather(board: Board, lang: str) -> dict[str, object]:
             for name, rows in (("cut_findings", board.findings), ("cut_runs", board.runs))
             if (total := _count(rows)) > len(rows)
         ],
-        "texts": {"days_seen": [t("render.board.days_seen_one", lang=lang), _name_days_seen(lang)]}
+        "texts": _name_counts(lang)
         | {name: t(f"render.board.{name}", lang=lang) for name in _TEXTS}
         | {name: t(f"render.{name}", lang=lang) for name in _REPORT_TEXTS}
         | {name: t(f"render.page.{name}", lang=lang) for name in _PAGE_TEXTS},
@@ -120,9 +108,17 @@ def _gather(board: Board, lang: str) -> dict[str, object]:
     }
 
 
-def _name_days_seen(lang: str) -> str:
-    """Return the text for more days than one, with the place for their number in it."""
-    return t("render.board.days_seen", lang=lang, count="{count}")
+def _name_counts(lang: str) -> dict[str, object]:
+    """Return the texts about numbers, with the places for these in them."""
+    count, cost, calls, tokens = "{count}", "{cost}", "{calls}", "{tokens}"
+    return {
+        "days_seen": [
+            t("render.board.days_seen_one", lang=lang),
+            t("render.board.days_seen", lang=lang, count=count),
+        ],
+        "day_spent": t("render.board.day_spent", lang=lang, cost=cost, tokens=tokens),
+        "model_spent": t("render.board.model_spent", lang=lang, cost=cost, calls=calls, tokens=tokens),
+    }
 
 
 def _prepare_finding(row: Row, *, whole: bool) -> Row:

@@ -9,9 +9,11 @@
   };
   const runs = unpack(data.runs), days = unpack(data.days), findings = unpack(data.findings), costs = unpack(data.costs);
   const STATUSES = Object.keys(words.status), SEVERITIES = Object.keys(words.severity), STEP = 50;
+  const PROJECTS = new Set([...days, ...findings].map((row) => row.project)).size;
   const FIELDS = ["q", "project", "period", "severity", "category", "status", "order"];
   const money = (value) => Number(value || 0).toLocaleString(page.lang, { minimumFractionDigits: 2, maximumFractionDigits: 4 });
   const word = (kind, value) => words[kind][value] || String(value);
+  const say = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
   const dayOf = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
 
   const read = () => Object.fromEntries(FIELDS.map((id) => [id, get(id).value]));
@@ -61,7 +63,7 @@
       ...(reports.has(row.run_id) ? [make("p", {}, make("a", { class: "open-report", href: addressOf(reports.get(row.run_id)) }, texts.show))] : []));
   };
   const card = (row) => {
-    const seen = texts.days_seen[row.seen === 1 ? 0 : 1].replace("{count}", number(row.seen));
+    const seen = say(texts.days_seen[row.seen === 1 ? 0 : 1], { count: number(row.seen) });
     const dot = draw.shape("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, draw.shape("circle", { cx: 5, cy: 5, r: 5, class: `s-${row.severity}` }));
     const said = make("div", { class: "said" },
       make("div", { class: "tags" }, make("span", { class: `pill ${row.status}` }, word("status", row.status)), make("span", { class: "sev" }, dot, word("severity", row.severity)),
@@ -97,7 +99,7 @@
   };
   const showTrend = (mine) => {
     const up = ["recurring", "regressed", "new"], tell = (sum) => STATUSES.map((status) => `${word("status", status)} ${number(sum[status])}`).join(" · ");
-    get("trend").replaceChildren(mine.length ? draw.plot({ days: addUp(mine, STATUSES), lastDay, up, down: ["resolved"], format: number, label: get("trend").previousElementSibling.textContent, tell }) : empty());
+    get("trend").replaceChildren(mine.length ? draw.plot({ days: addUp(mine, STATUSES), lastDay, up, down: ["resolved"], format: number, label: get("trend").previousElementSibling.firstChild.data, tell }) : empty());
   };
   const count = (rows, key) => {
     const counts = new Map();
@@ -108,6 +110,8 @@
     const open = found.filter((row) => row.status !== "resolved");
     const categories = count(open, "category").map(([name, sum]) => [word("category", name), sum]), projects = count(open, "project").slice(0, 12);
     get("categories").replaceChildren(categories.length ? draw.bars(categories) : empty(texts.none));
+    get("projects").parentElement.hidden = PROJECTS < 2;
+    get("categories").parentElement.classList.toggle("wide", PROJECTS < 2);
     get("projects").replaceChildren(projects.length ? draw.bars(projects) : empty(texts.none));
   };
   const showCost = (paid, mine) => {
@@ -118,10 +122,10 @@
     }
     const spent = paid.map((row) => ({ day: row.day, cost: row.cost_usd, tokens: tokens(row) })), saved = mine.reduce((sum, row) => sum + (row.tokens_saved || 0), 0);
     const name = spent.some((row) => row.cost) ? "cost" : "tokens";
-    const tell = (sum) => `${money(sum.cost)} USD · ${number(sum.tokens)} ${texts.tokens}`;
+    const tell = (sum) => say(texts.day_spent, { cost: money(sum.cost), tokens: number(sum.tokens) });
     const lines = [...models].sort(([, one], [, other]) => other[2] - one[2]).map(([model, [calls, used, cost]]) =>
-      make("li", {}, make("b", {}, model), ` ${money(cost)} USD · ${number(calls)} ${texts.calls} · ${number(used)} ${texts.tokens}`));
-    if (saved) lines.push(make("li", {}, make("b", {}, texts.saved), ` ${number(saved)} ${texts.tokens}`));
+      make("li", {}, make("b", {}, model), ` ${say(texts.model_spent, { cost: money(cost), calls: number(calls), tokens: number(used) })}`));
+    if (saved) lines.push(make("li", {}, make("b", {}, texts.saved), ` ${number(saved)}`));
     const days = addUp(spent, ["cost", "tokens"]);
     const plotted = spent.some((row) => row[name]) ? [draw.plot({ days, lastDay, up: [name], format: name === "cost" ? money : number, label: get("cost").previousElementSibling.textContent, tell })] : [];
     get("cost").replaceChildren(...plotted, ...(lines.length ? [make("ul", { class: "models" }, ...lines)] : [empty()]));
@@ -137,7 +141,7 @@
   };
   const showRuns = (mine) => {
     get("ran").textContent = number(mine.length);
-    const names = [texts.started, texts.project, texts.run_status, ...STATUSES.map((status) => word("status", status)), texts.files, texts.calls_column, texts.hits, texts.cost_column, texts.errors, texts.source];
+    const names = [texts.started, texts.project, texts.run_status, ...STATUSES.map((status) => word("status", status)), texts.files, texts.calls, texts.hits, texts.cost_column, texts.errors, texts.source];
     const head = make("thead", {}, make("tr", {}, ...names.map((name, at) => make("th", { scope: "col", ...(at > 2 && at < names.length - 1 ? { class: "num" } : {}) }, name))));
     const cell = (value) => make("td", { class: "num" }, value);
     const rows = make("tbody");
@@ -152,6 +156,7 @@
     const found = findings.filter(fits(wanted, first)), within = (row) => ofProject(row) && row.day >= first;
     const mine = days.filter(within);
     showTiles(found, wanted);
+    get("whole").hidden = !(wanted.q || wanted.severity || wanted.category || wanted.status);
     showTrend(mine);
     const chosen = found.filter((row) => !wanted.status || row.status === wanted.status);
     showBars(chosen);
