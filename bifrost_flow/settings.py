@@ -134,6 +134,7 @@ class OutputSettings(Section):
     format: FormatNames = _described("output.format", "markdown")
     out: PathText | None = _described("output.out")
     base_url: Url | None = _described("output.base_url")
+    dashboard: bool = _described("output.dashboard", False)
     color: bool = _described("output.color", True)
     verbose: bool = _described("output.verbose", False)
 

@@ -241,7 +241,13 @@ async def run_stages(
     measured = {name: value for name, value, _unit in job.measure(report)}
     report = await job.add_similar(report)
     exported, tracked, notified = await asyncio.gather(
-        export(report, formats=formats, out=settings.output.out),
+        export(
+            report,
+            formats=formats,
+            out=settings.output.out,
+            overview=job.warehouse if settings.output.dashboard else None,
+            base_url=settings.output.base_url,
+        ),
         track(report, job.tracker, metrics=measured, prompt=prompt),
         notify(report, settings),
     )

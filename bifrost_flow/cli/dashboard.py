@@ -1,5 +1,6 @@
 """`dashboard`: one page over all runs of a warehouse."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,6 @@ import typer
 
 from bifrost_flow.cli.tables import LangOption, ProjectOption, WarehouseOption, opened
 from bifrost_flow.language import current_language, t
-
-FILE_NAME = "dashboard.html"
 
 
 def register(app: typer.Typer) -> None:
@@ -28,17 +27,25 @@ def dashboard(
 
         from bifrost_flow.evidence.moments import parse_when
         from bifrost_flow.render.dashboard import render_dashboard
-        from connectors.dashboard import read_board
+        from bifrost_flow.settings import load_settings
+        from connectors.dashboard import FILE_NAME, read_board
         from connectors.files import write_file
 
-        moment = None if since is None else parse_when(since, datetime.now(UTC))
-        board = read_board(store, project=project, since=moment, linked=out is None)
-        page = render_dashboard(board, language=current_language()).encode()
         target = out or f"{store.location}/{FILE_NAME}"
+        if target != "-" and "://" not in target:
+            target = str(Path(target).expanduser()) + ("/" if target.endswith("/") else "")
+        if target.endswith("/") or ("://" not in target and Path(target).is_dir()):
+            target = f"{target.rstrip('/')}/{FILE_NAME}"
+        board = read_board(
+            store,
+            target=target,
+            project=project,
+            since=None if since is None else parse_when(since, datetime.now(UTC)),
+            base_url=load_settings({}).output.base_url,
+        )
+        page = render_dashboard(board, language=current_language()).encode()
         if target == "-":
-            typer.echo(page, nl=False)
+            sys.stdout.buffer.write(page)
             return
-        if "://" not in target and (target.endswith("/") or Path(target).is_dir()):
-            target = str(Path(target) / FILE_NAME)
         write_file(target, page)
         typer.echo(t("dashboard.written", path=target, runs=len(board.runs), findings=len(board.findings)))

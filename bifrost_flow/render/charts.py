@@ -9,7 +9,6 @@ from bifrost_flow.records import CATEGORIES, SEVERITIES, Finding, Run
 from bifrost_flow.render.facts import format_cost, format_count, label
 
 MAX_BARS = 8
-_BAR_SPAN = 33  # percent of the chart's width; the template draws the track as wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of the chart; `percent` of the chart's width."""
+    """A bar of the chart; `percent` of the longest."""
 
     name: str
     figure: str
@@ -76,7 +75,7 @@ def describe_spending(run: Run, lang: str) -> str:
 def _scale_bars(counts: Sequence[tuple[str, int]]) -> list[Bar]:
     most = max((count for _, count in counts), default=1) or 1
     return [
-        Bar(name, _shorten(count), max(round(_BAR_SPAN * count / most, 2), 0.8) if count else 0)
+        Bar(name, _shorten(count), max(round(100 * count / most, 2), 2.0) if count else 0)
         for name, count in counts
     ]
 

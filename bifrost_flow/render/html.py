@@ -1,24 +1,10 @@
-"""The report as one HTML file that asks the network for nothing: styles, charts and script are inside.
+"""The report of a run as a page: what is new first, its evidence with file and line."""
 
-Every value goes through `make_visible` and then through Jinja's escaping, in one place, so that no line of
-the template can forget it. The Content-Security-Policy names the one style and the one script by their
-hashes: even markup that got in would neither run nor load anything.
-"""
-
-import base64
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
-from itertools import groupby
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from bifrost_flow import __version__
 from bifrost_flow.language import t
 from bifrost_flow.records import (
     FINDING_STATUSES,
@@ -36,7 +22,7 @@ from bifrost_flow.render.charts import (
     draw_tokens,
     keep_known,
 )
-from bifrost_flow.render.defuse import cut, make_visible, put_on_one_line
+from bifrost_flow.render.defuse import cut, put_on_one_line
 from bifrost_flow.render.facts import (
     MAX_SUGGESTION_CHARS,
     NEWS,
@@ -48,8 +34,6 @@ from bifrost_flow.render.facts import (
     describe_volume,
     format_count,
     format_size,
-    format_time,
-    label,
     list_run_facts,
     locate,
     name_command,
@@ -59,12 +43,12 @@ from bifrost_flow.render.facts import (
     pick_headline,
     split_troubles,
 )
+from bifrost_flow.render.page import render_page, show_time
 
-TEMPLATES = Path(__file__).parent / "templates"
 MAX_QUOTE_CHARS = 4000
+MAX_WORDS_CHARS = 8000  # of a cause, an explanation or an advice
 MAX_ROWS = 500  # of a table of files: a page of 10,000 rows helps nobody, and the warehouse has them all
 MAX_OPEN = 5  # findings shown unfolded; more would bury the list
-_CODE = re.compile(r"`([^`\n]+)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +61,21 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A line of evidence; its attributes say whether it's the one to look at, and whether lines are left out
+    before it."""
+
+    number: int
+    text: str
+    attributes: Markup
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """Evidence that stands together, as it is in one file."""
 
     path: str
-    lines: tuple[Evidence, ...]
+    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +106,16 @@ class Item:
 
 def render_html(report: Report) -> str:
     """Return the report as a page in `report.language`, light and dark, for screens, phones and print."""
-    lang = report.language
-    style, script = read_asset("report.css"), read_asset("page.js") + read_asset("report.js")
-    template = open_environment().get_template("report.html.j2")
-    return template.render(
-        **_gather(report),
-        lang=lang,
-        t=lambda key, **values: t(f"render.{key}", lang=lang, **values),
-        word=lambda kind, value: label(kind, value, lang),
+    return render_page(
+        "report.html.j2",
+        lang=report.language,
+        made_at=report.run.finished_at or report.run.started_at,
+        assets=("report.js",),
         number=format_count,
         size=format_size,
         max_rows=MAX_ROWS,
-        style=Markup(style),
-        style_hash=hash_source(style),
-        script=Markup(script),
-        script_hash=hash_source(script),
+        max_words=MAX_WORDS_CHARS,
+        **_gather(report),
     )
 
 
@@ -138,8 +127,8 @@ def _gather(report: Report) -> dict[str, object]:
     counts = count_statuses(findings)
     headline, note = pick_headline(report)
     unread, problems = split_troubles(report)
-    made_at = format_time(run.finished_at or run.started_at)
     return {
+        "kind": t("render.title", lang=lang),
         "run": run,
         "run_status_class": keep_known(run.status, RUN_STATUSES, "partial"),
         "headline": headline,
@@ -164,42 +153,7 @@ def _gather(report: Report) -> dict[str, object]:
             for name, value in list_run_facts(report)
         ],
         "files": order_files(report.files),
-        "made_by": t(
-            "render.page.made_by", lang=lang, product="bifrost-flow", version=__version__, time=made_at
-        ),
     }
-
-
-@cache
-def open_environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_make_printable,
-    )
-    environment.filters["code"] = _mark_code
-    return environment
-
-
-def _make_printable(value: object) -> object:
-    """Make every printed text visible before it is escaped; `Markup` is ours and stays as it is."""
-    return make_visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _mark_code(text: str) -> Markup:
-    """Return `text` escaped, with what stands between backticks set as code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(make_visible(text)))))
-
-
-@cache
-def read_asset(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def hash_source(text: str) -> str:
-    """Return the hash source of an inline element (Content Security Policy Level 3, section 8.3)."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _prepare_item(finding: Finding, position: int, lang: str, similar: Sequence[SimilarFinding]) -> Item:
@@ -230,21 +184,21 @@ def _prepare_item(finding: Finding, position: int, lang: str, similar: Sequence[
 
 
 def _group_evidence(evidence: Sequence[Evidence]) -> list[Quote]:
-    return [
-        Quote(
-            put_on_one_line(path),
-            tuple(Evidence(path, piece.line, cut(piece.quote, MAX_QUOTE_CHARS)) for piece in pieces),
-        )
-        for path, pieces in groupby(evidence, key=lambda piece: piece.path)
-    ]
-
-
-def show_time(moment: datetime | None) -> str:
-    """Return a time in UTC, which the page's script rewrites as its reader has it."""
-    if moment is None:
-        return format_time(None)
-    machine = moment.astimezone(UTC).isoformat()
-    return Markup('<time datetime="{}">{}</time>').format(machine, format_time(moment))
+    """Return evidence by file, in the order of its lines; what was cited first is marked."""
+    files: dict[str, list[Evidence]] = {}
+    for piece in evidence:
+        files.setdefault(piece.path, []).append(piece)
+    quotes = []
+    for path, pieces in files.items():
+        pieces.sort(key=lambda piece: piece.line)
+        before, lines = pieces[0].line - 1, []
+        for piece in pieces:
+            marks = ["gap"] * (piece.line > before + 1) + ["key"] * (piece is evidence[0] and len(pieces) > 1)
+            attributes = Markup(' class="{}"').format(" ".join(marks)) if marks else Markup()
+            lines.append(Line(piece.line, cut(piece.quote, MAX_QUOTE_CHARS), attributes))
+            before = piece.line
+        quotes.append(Quote(put_on_one_line(path), tuple(lines)))
+    return quotes
 
 
 def _list_facts(finding: Finding, lang: str) -> list[tuple[str, str]]:

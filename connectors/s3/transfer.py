@@ -6,6 +6,7 @@ version of the object or not at all.
 """
 
 import errno
+import mimetypes
 import random
 import re
 import time
@@ -172,10 +173,14 @@ def find_object(access: S3Access, bucket: str, key: str) -> Listed | None:
 
 def put(access: S3Access, bucket: str, key: str, content: bytes, **conditions: str) -> None:
     """Write an object whole; `conditions` are botocore's (`IfNoneMatch`, `IfMatch`)."""
+    # A browser shows a page that is said to be one, and saves all else.
+    kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
     ask(
         access,
         f"s3://{bucket}/{key}",
-        lambda client: client.put_object(Bucket=bucket, Key=key, Body=content, **conditions),
+        lambda client: client.put_object(
+            Bucket=bucket, Key=key, Body=content, ContentType=kind, **conditions
+        ),
     )
 
 

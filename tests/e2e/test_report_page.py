@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from bifrost_flow.records import Report
+from bifrost_flow.records import Evidence, Report
 from bifrost_flow.render import render_report
 from tests.browser import NEEDS_CHROMIUM, Browser
 
@@ -117,6 +117,21 @@ def test_keys_suffice(browser: Browser, write: Callable[..., str]) -> None:
         page.press("Enter")
         copied = page.ask("window.copied")
     assert copied.splitlines()[-2:] == ["  left: 4", " right: 3"]
+
+
+def test_endless_text_does_not_break_it(browser: Browser, tmp_path: Path) -> None:
+    """A line of a megabyte, turned around and coloured, in every text: cut, made visible, not too wide."""
+    report = TypeAdapter(Report).validate_json((DATA / "storefront.json").read_bytes())
+    text = "</script>\u202e\x1b[31m" + "x" * 1_000_000
+    words = dict.fromkeys(("title", "root_cause", "explanation", "suggestion"), text)
+    finding = replace(report.findings[0], **words, evidence=(Evidence(text[:900], 1, text),))
+    target = tmp_path / "report.html"
+    target.write_text(render_report(replace(report, findings=(finding,)), "html"), encoding="utf-8")
+    assert target.stat().st_size < 150_000
+    with browser.show(target.as_uri(), width=360) as page:
+        assert page.ask("document.querySelector('h3').textContent").startswith("</script>\\u202exxx")
+        assert page.overflow() <= 0
+        assert page.said() == []
 
 
 def test_korean_breaks_between_words(browser: Browser, write: Callable[..., str]) -> None:

@@ -1,6 +1,8 @@
 """`export` and `slack` on a real warehouse."""
 
+import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +12,12 @@ from typer.testing import CliRunner, Result
 
 from bifrost_flow.cli import app
 from bifrost_flow.errors import DeliveryError, WarehouseError
+from bifrost_flow.progress import Silent
 from bifrost_flow.records import Call, Report, new_run_id
 from connectors.files import write_text_file
 from connectors.reports import load_report
 from connectors.warehouse import Warehouse
+from tasks.export import refresh_dashboard
 
 DATA = Path(__file__).parents[1] / "data" / "reports"
 
@@ -157,3 +161,37 @@ def test_slack_failure(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) ->
     result = call(warehouse, "slack")
     assert result.exit_code == 3
     assert "https://" in result.stderr and "s3cr3t" not in result.output
+
+
+class Listener(Silent):
+    """Keeps what a person was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def tell(self, message: str) -> None:
+        self.told.append(message)
+
+
+def test_a_dashboard_never_fails_or_holds_up_a_run(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It's written where the run's tables are; where that fails or lasts, a person hears it, no more."""
+    listener = Listener()
+    monkeypatch.setattr("bifrost_flow.progress._listener", listener)
+
+    def refresh(timeout_s: float = 120) -> tuple[str, ...]:
+        return asyncio.run(refresh_dashboard(warehouse, language="en", base_url=None, timeout_s=timeout_s))
+
+    page = Path(warehouse.location) / "dashboard.html"
+    assert refresh() == (str(page),)
+    assert "left-pad" in page.read_text(encoding="utf-8")
+    assert listener.told == []
+    page.unlink()
+    page.mkdir()
+    assert refresh() == ()
+    go_on = threading.Event()
+    monkeypatch.setattr("tasks.export.write_dashboard", lambda *_, **__: go_on.wait(120))
+    assert refresh(timeout_s=0.01) == ()
+    go_on.set()
+    assert ["dashboard.html" in listener.told[0], "0.01 s" in listener.told[1]] == [True, True]

@@ -1,4 +1,4 @@
-// Filters, folds and copies. The page says everything without it.
+// Filters and folds. The page says everything without it.
 (() => {
   const all = [...document.querySelectorAll("details.finding")];
   const controls = document.querySelector(".controls");
@@ -40,18 +40,4 @@
   };
   addEventListener("hashchange", show);
   show();
-  for (const button of document.querySelectorAll("button.copy")) {
-    const before = button.textContent;
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      const parts = [...button.parentElement.querySelectorAll("[data-copy]")].map((part) => part.textContent);
-      try {
-        await navigator.clipboard.writeText(parts.join("\n"));
-        button.textContent = button.dataset.done;
-      } catch {
-        button.textContent = button.dataset.failed;
-      }
-      setTimeout(() => { button.textContent = before; }, 2000);
-    });
-  }
 })();
