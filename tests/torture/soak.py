@@ -9,6 +9,7 @@ import argparse
 import os
 import platform
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -234,9 +235,8 @@ def main() -> int:
         said = (Path(folder) / "serve.txt").read_text("utf-8", "replace")
         seen = describe(all_up, verdicts, ends, seconds=asked.minutes * 60, seed=seed)
     print(seen, flush=True)
-    traces = said.count("Traceback")
-    if traces:
-        print(f"{traces} traces in what it said, the last: {said[said.rindex('Traceback') :][:3000]}")
+    for error, count in Counter(re.findall(r"(?m)^[\w.]+(?:Error|Exception)\b.{0,120}", said)).items():
+        print(f"said {count} times: {error}")
     held = all(each.flat for each in verdicts) and not ends["nights crashed"] and ends["nights completed"] > 0
     if held and asked.write:
         asked.write.write_text(HEAD + seen, encoding="utf-8")
