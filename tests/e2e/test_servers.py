@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.console import BIFROST, LOGS, Console
@@ -81,8 +82,21 @@ def test_a_killed_run_leaves_no_server_behind(alone: Console, prefect_api: str) 
         time.sleep(0.1)
 
 
+def _assert_schedules(api: str) -> None:
+    """Wait until the server notes when a deployment is due."""
+    flow = httpx.post(f"{api}/flows/", json={"name": "nobody's"}).json()
+    hourly = {"schedule": {"cron": "0 * * * *", "timezone": "UTC"}, "active": True}
+    made = {"name": "hourly", "flow_id": flow["id"], "schedules": [hourly]}
+    assert httpx.post(f"{api}/deployments/", json=made).is_success
+    deadline = time.monotonic() + 180
+    wanted = {"flows": {"name": {"any_": ["nobody's"]}}}
+    while not httpx.post(f"{api}/flow_runs/filter", json=wanted).json():
+        assert time.monotonic() < deadline, "the server does not schedule"
+        time.sleep(0.5)
+
+
 def test_up_keeps_a_server_that_runs_use_until_down(fresh: Console) -> None:
-    """`up` starts a server, `status` and `run` find it, `down` stops it, and each says so."""
+    """`up` starts a server that keeps schedules; `status` and `run` find it; `down` stops it."""
     assert "No Prefect server is kept warm" in fresh.call("status").out
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -98,6 +112,7 @@ def test_up_keeps_a_server_that_runs_use_until_down(fresh: Console) -> None:
         done = fresh.call("run", LOGS / "zuul", "--provider", "rules", "--json")
         assert done.code == 0, done.err
         assert _servers_of(fresh.prefect_home) == kept
+        _assert_schedules(f"http://127.0.0.1:{port}/api")
     finally:
         down = fresh.call("down")
     assert down.code == 0

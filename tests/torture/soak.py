@@ -10,6 +10,7 @@ import os
 import platform
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -224,6 +225,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--write", type=Path, help="the file for what was seen, if all is flat")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is up must go too
     seed: int = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1, 2**31)
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="bifrost-soak-") as folder, ExitStack() as stack:
