@@ -107,6 +107,9 @@ def test_up_keeps_a_server_that_runs_use_until_down(fresh: Console) -> None:
         assert f"http://127.0.0.1:{port}/api" in up.out
         kept = _servers_of(fresh.prefect_home)
         assert len(kept) == 1
+        # Into a pipe that nobody reads any more, the first line of log would be its last.
+        said = {str(Path(f"/proc/{kept[0]}/fd/{number}").readlink()) for number in (1, 2)}
+        assert said == {str(fresh.prefect_home / "bifrost-server.log")}
         assert f"127.0.0.1:{port}" in fresh.call("status").out
         assert "already" in fresh.call("up").out or str(port) in fresh.call("up").out
         done = fresh.call("run", LOGS / "zuul", "--provider", "rules", "--json")
@@ -172,7 +175,6 @@ def test_down_stops_no_process_of_others(fresh: Console) -> None:
     """A process that something else has noted as Prefect's server stays."""
     fresh.prefect_home.mkdir()
     with subprocess.Popen(["sleep", "60"]) as other:
-        (fresh.prefect_home / "server.pid").write_text(str(other.pid))
         note = json.dumps({"pid": other.pid, "url": "http://127.0.0.1:9/api"})
         (fresh.prefect_home / "bifrost-server.json").write_text(note)
         assert "No Prefect server" in fresh.call("down").out
