@@ -147,36 +147,55 @@ def find_kept_server() -> KeptServer | None:
 
 
 def start_kept_server(*, port: int = DEFAULT_PORT, timeout_s: float = START_TIMEOUT_S) -> KeptServer:
-    """Start a local server through Prefect's own background mode and wait until it answers.
+    """Start a local server that outlives us and wait until it answers.
+
+    What it says goes to a file in Prefect's home. Prefect's own background mode (3.8.8) gives it pipes whose
+    readers end at once, and the first line of log that it writes into them ends the server.
 
     Raises:
         ServerError: the port is taken, or the server did not come up within `timeout_s` seconds.
     """
-    environment = {**os.environ, **QUIET_ENVIRONMENT, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--background"]
-    # A file, not a pipe: what the server inherits of it outlives us, and a pipe would never come to its end.
-    with tempfile.TemporaryFile("w+") as output:
-        done = subprocess.run(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env=environment,
+    home = get_prefect_home()
+    log = home / "bifrost-server.log"
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+        home.mkdir(parents=True, exist_ok=True)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise ServerError(t("server.not_started", port=port, reason=error.strerror or error)) from error
+    server_url = f"http://127.0.0.1:{port}/api"
+    try:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
+                *("--lifespan", "on", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"),
+            ],
+            env={
+                **os.environ,
+                **QUIET_ENVIRONMENT,
+                "PREFECT_API_URL": server_url,
+                "PREFECT__SERVER_FINAL": "1",
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
+            stderr=output,
+            start_new_session=True,
         )
-        output.seek(0)
-        if done.returncode:
-            raise ServerError(t("server.not_started", port=port, reason=output.read().strip()))
-    pid = int((get_prefect_home() / "server.pid").read_text())
-    server = KeptServer(pid=pid, url=f"http://127.0.0.1:{port}/api")
+    finally:
+        os.close(output)
+    server = KeptServer(pid=process.pid, url=server_url)
+    _note_kept_server(server)
     deadline = time.monotonic() + timeout_s
     while not is_healthy(server.url):
-        if time.monotonic() > deadline or not _is_alive(pid):
-            _note_kept_server(server)
+        if process.poll() is not None:
+            reason = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+            raise ServerError(t("server.not_started", port=port, reason=reason))
+        if time.monotonic() > deadline:
             stop_kept_server()
             raise ServerError(t("server.not_up", port=port, seconds=f"{timeout_s:.0f}"))
         time.sleep(0.1)
-    _note_kept_server(server)
     return server
 
 
@@ -191,10 +210,6 @@ def stop_kept_server() -> bool:
     if kept is None or not _is_prefect_server(kept.pid):
         return False
     os.kill(kept.pid, signal.SIGTERM)
-    pid_file = get_prefect_home() / "server.pid"
-    # Prefect's own note of its background server; a user's own server may have written it since.
-    if pid_file.exists() and pid_file.read_text().strip() == str(kept.pid):
-        pid_file.unlink()
     deadline = time.monotonic() + 10
     while _is_alive(kept.pid):
         if time.monotonic() > deadline:

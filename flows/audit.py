@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -215,18 +216,15 @@ async def run_stages(
     )
     groups = group(evidence)
 
-    chosen, prompt = await job.choose_provider(), await job.choose_prompt()
-    cached = look_up(
-        groups, chosen, prompt, language=settings.lang, warehouse=job.cache if use_cache else None
-    )
-    if dry_run:
-        report = job.build_report(inputs, evidence, groups, Asked(cached.answered))
-        return job.end(report, chosen, planned=job.plan_cost(cached, chosen))
-
-    try:
+    prompt = await job.choose_prompt()
+    async with aclosing(await job.choose_provider()) as chosen:
+        cached = look_up(
+            groups, chosen, prompt, language=settings.lang, warehouse=job.cache if use_cache else None
+        )
+        if dry_run:
+            report = job.build_report(inputs, evidence, groups, Asked(cached.answered))
+            return job.end(report, chosen, planned=job.plan_cost(cached, chosen))
         asked = await job.ask(cached, chosen)
-    finally:
-        await chosen.aclose()
     report = job.build_report(inputs, evidence, groups, asked, filtered=lines.wanted is not None)
     persist(
         job.warehouse,

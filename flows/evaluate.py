@@ -1,6 +1,7 @@
 """Score the extractor, and a model's answers where one is asked, on logs that people have labelled."""
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,12 +149,12 @@ async def ask_model(
     job: Job, groups: Sequence[Group], model: str | None, prompts: Sequence[str], *, use_cache: bool
 ) -> list[Point]:
     """Ask one model about `groups` by each of `prompts`."""
-    provider = await job.choose_provider(model)
     points = []
-    for name in prompts:
-        prompt = await job.choose_prompt(name)
-        asked = await ask(job, groups, provider, prompt, use_cache=use_cache)
-        points.append(Point(provider.describe(), prompt, asked, build_findings(asked)))
+    async with aclosing(await job.choose_provider(model)) as provider:
+        for name in prompts:
+            prompt = await job.choose_prompt(name)
+            asked = await ask(job, groups, provider, prompt, use_cache=use_cache)
+            points.append(Point(provider.describe(), prompt, asked, build_findings(asked)))
     return points
 
 

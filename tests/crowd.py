@@ -1,4 +1,4 @@
-"""What one process of a crowd does: `python -m tests.crowd write|read WAREHOUSE SECONDS SEED`.
+"""What one process of a crowd does: `python -m tests.crowd write|read WAREHOUSE SECONDS SEED [ENDPOINT]`.
 
 A writer prints the id of each run that it has written; a reader asks again and again whether a run is there
 twice or only in part, and prints how often it asked. Any trouble ends the process with its trace.
@@ -12,7 +12,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bifrost_flow.records import new_run_id
+from connectors.s3.access import S3Access, use_access
 from connectors.warehouse import Warehouse
+from tests.s3_server import REGION
 from tests.warehouse_rows import CALL, CHUNK, FILE, FINDING, RUN
 
 FINDINGS, FILES = 5, 3
@@ -71,7 +73,9 @@ def read(warehouse: Warehouse, end: float, dice: random.Random) -> None:
 
 def main() -> None:
     """Do as the arguments say."""
-    kind, place, seconds, seed = sys.argv[1:]
+    kind, place, seconds, seed, *endpoint = sys.argv[1:]
+    if endpoint:
+        use_access(S3Access(endpoint=endpoint[0], region=REGION))
     warehouse = Warehouse.open(place, create=kind == "write")
     task = {"write": write, "read": read}[kind]
     task(warehouse, time.monotonic() + float(seconds), random.Random(int(seed)))

@@ -51,12 +51,12 @@ def make_log(path: Path, style: str, mb: str, labels: str, corpus: str) -> None:
     write_log(path, size=int(mb) * 1_000_000, style=style, needles=NEEDLES, corpus=Path(corpus))
 
 
-def make_small(path: Path, log: str, count: str) -> None:
-    """A folder of `count` files of some 20 KB, cut at line ends from the start of a log."""
+def make_small(path: Path, log: str, count: str, size: str = str(SMALL_BYTES)) -> None:
+    """A folder of `count` files of some 20 KB, or `size` bytes, cut at line ends from the start of a log."""
     path.mkdir()
     with Path(log).open("rb") as stream:
         for number in range(int(count)):
-            text = stream.read(SMALL_BYTES) + stream.readline()
+            text = stream.read(int(size)) + stream.readline()
             (path / f"{number:06}.log").write_bytes(text)
 
 

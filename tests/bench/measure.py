@@ -65,6 +65,7 @@ class Options:
     corpus: Path  # labelled logs, whose lines the large ones are made of
     mb: int | None  # size of the large input
     rounds: int
+    full: bool = False  # the largest sizes too
 
 
 @dataclass(frozen=True, slots=True)

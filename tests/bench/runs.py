@@ -112,6 +112,9 @@ def main() -> None:
         from connectors.warehouse.compaction import compact
 
         compact(place, grace_s=0)
+    elif name == "all":
+        for look in LOOKS.values():
+            look(place)
     else:
         LOOKS[name](place)
     print(time.perf_counter() - began)

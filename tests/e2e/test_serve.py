@@ -150,6 +150,8 @@ def test_prefects_own_command_runs_the_nightly_audit(served: Served) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    said = (served.console.folder / "said.txt").read_text()
+    assert "leaked" not in said and "Unclosed" not in said, said[-2000:]
     rows = served.console.call("history", "--warehouse", "w", "--format", "json").json
     (audit,) = [row for row in rows if row["source"] == "zuul +1"]
     assert audit["status"] == "completed" and audit["flow_run_id"]

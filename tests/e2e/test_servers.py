@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.console import BIFROST, LOGS, Console
@@ -81,8 +82,21 @@ def test_a_killed_run_leaves_no_server_behind(alone: Console, prefect_api: str) 
         time.sleep(0.1)
 
 
+def _assert_schedules(api: str) -> None:
+    """Wait until the server notes when a deployment is due."""
+    flow = httpx.post(f"{api}/flows/", json={"name": "nobody's"}).json()
+    hourly = {"schedule": {"cron": "0 * * * *", "timezone": "UTC"}, "active": True}
+    made = {"name": "hourly", "flow_id": flow["id"], "schedules": [hourly]}
+    assert httpx.post(f"{api}/deployments/", json=made).is_success
+    deadline = time.monotonic() + 180
+    wanted = {"flows": {"name": {"any_": ["nobody's"]}}}
+    while not httpx.post(f"{api}/flow_runs/filter", json=wanted).json():
+        assert time.monotonic() < deadline, "the server does not schedule"
+        time.sleep(0.5)
+
+
 def test_up_keeps_a_server_that_runs_use_until_down(fresh: Console) -> None:
-    """`up` starts a server, `status` and `run` find it, `down` stops it, and each says so."""
+    """`up` starts a server that keeps schedules; `status` and `run` find it; `down` stops it."""
     assert "No Prefect server is kept warm" in fresh.call("status").out
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -93,11 +107,15 @@ def test_up_keeps_a_server_that_runs_use_until_down(fresh: Console) -> None:
         assert f"http://127.0.0.1:{port}/api" in up.out
         kept = _servers_of(fresh.prefect_home)
         assert len(kept) == 1
+        # Into a pipe that nobody reads any more, the first line of log would be its last.
+        said = {str(Path(f"/proc/{kept[0]}/fd/{number}").readlink()) for number in (1, 2)}
+        assert said == {str(fresh.prefect_home / "bifrost-server.log")}
         assert f"127.0.0.1:{port}" in fresh.call("status").out
         assert "already" in fresh.call("up").out or str(port) in fresh.call("up").out
         done = fresh.call("run", LOGS / "zuul", "--provider", "rules", "--json")
         assert done.code == 0, done.err
         assert _servers_of(fresh.prefect_home) == kept
+        _assert_schedules(f"http://127.0.0.1:{port}/api")
     finally:
         down = fresh.call("down")
     assert down.code == 0
@@ -157,7 +175,6 @@ def test_down_stops_no_process_of_others(fresh: Console) -> None:
     """A process that something else has noted as Prefect's server stays."""
     fresh.prefect_home.mkdir()
     with subprocess.Popen(["sleep", "60"]) as other:
-        (fresh.prefect_home / "server.pid").write_text(str(other.pid))
         note = json.dumps({"pid": other.pid, "url": "http://127.0.0.1:9/api"})
         (fresh.prefect_home / "bifrost-server.json").write_text(note)
         assert "No Prefect server" in fresh.call("down").out
