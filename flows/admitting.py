@@ -35,7 +35,9 @@ def admit_run(
         return None
     atexit.register(_forget_errors)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _save_and_end)
+        # Ctrl-C where it is served reaches its runs, too.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _save_and_end)
     if not set(STDIN_NAMES).isdisjoint(targets):
         raise SettingsError(t("serve.no_stdin"))
     configured = load_settings({})

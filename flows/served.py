@@ -3,11 +3,12 @@
 import asyncio
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
+from uuid import UUID
 
 import httpx
 from prefect import Flow
@@ -40,7 +41,6 @@ from flows.audit import audit
 CatchUp = Literal["latest", "all", "none"]
 NIGHTLY, ADHOC = "audit/nightly", "analyze/adhoc"
 RECONNECT_INTERVAL_S = 5.0
-UNDER_WAY = (StateType.PENDING, StateType.RUNNING)
 STOP_TIMEOUT_S = 100.0  # containers are given two minutes
 STOP_INTERVAL_S = 0.5
 MAX_MISSED = 200  # what the server answers at once; it schedules a hundred ahead
@@ -116,7 +116,7 @@ def serve_deployments(
             missed.clear()
             broken_off = _run(nightly, adhoc)
             if catch_up != "none":
-                submit_again(broken_off)
+                submit_again(broken_off, NIGHTLY)
             return
         except httpx.HTTPStatusError as error:
             _check_refusal(error, api_url)
@@ -153,16 +153,25 @@ class _Runner(Runner):
     def __init__(self) -> None:
         super().__init__(pause_on_shutdown=False)
         self._stop = asyncio.Event()
-        self.broken_off: list[FlowRun] = []  # nights that were under way when it was told to stop
+        self._serving: asyncio.Task[None] | None = None
+        self.broken_off: set[UUID] = set()  # what was under way when it was told to stop
 
     def handle_sigterm(self, *_: Any, **__: Any) -> None:
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
+            self._loop.call_soon_threadsafe(self._take_signal)
+
+    def _take_signal(self) -> None:
+        if self._stop.is_set() and self._serving is not None:
+            self._serving.cancel()  # a second one: kills what has not ended
+        self._stop.set()
+        # Ctrl-C reaches the runs as well, and they may have ended before the server can be asked.
+        self.broken_off |= self._process_manager.flow_run_ids()
 
     async def serve(self) -> None:
         """Serve until a signal; then wait, for a time, until each run has ended, on the server too."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop.set)
-        serving, asked = asyncio.create_task(self.start()), asyncio.create_task(self._stop.wait())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._take_signal)
+        asked = asyncio.create_task(self._stop.wait())
+        self._serving = serving = asyncio.create_task(self.start())
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
         with suppress(TimeoutError):
@@ -177,16 +186,16 @@ class _Runner(Runner):
         while not serving.done():
             if not stopped and self.started:
                 stopped = True
-                with suppress(httpx.HTTPError):
-                    self.broken_off = await asyncio.to_thread(list_runs, NIGHTLY, *UNDER_WAY)
                 await self.astop()
             elif stopped:
-                await self.cancel_all()  # a run whose process was about to start
+                # A run whose process was about to start.
+                self.broken_off |= self._process_manager.flow_run_ids()
+                await self.cancel_all()
             await asyncio.wait({serving}, timeout=STOP_INTERVAL_S)
 
 
-def _run(*deployments: RunnerDeployment) -> list[FlowRun]:
-    """Serve until a signal; return the nights that it broke off."""
+def _run(*deployments: RunnerDeployment) -> set[UUID]:
+    """Serve until a signal; return the runs that it broke off."""
     runner = _Runner()
     for deployment in deployments:
         runner.add_deployment(deployment)
@@ -194,44 +203,41 @@ def _run(*deployments: RunnerDeployment) -> list[FlowRun]:
     return runner.broken_off
 
 
-def list_runs(name: str, *kinds: StateType) -> list[FlowRun]:
-    """Return the runs of deployment `name` in one of these states, as they were due."""
+def take_missed_runs(name: str) -> list[datetime]:
+    """Return when the schedule of deployment `name` was due in vain, oldest first, and remove these runs."""
     with get_client(sync_client=True) as client:
         try:
             deployment = client.read_deployment_by_name(name)
         except ObjectNotFound:
             return []
-        return client.read_flow_runs(
+        scheduled = client.read_flow_runs(
             deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
             flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(kinds)))
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
             ),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=MAX_MISSED,
         )
-
-
-def take_missed_runs(name: str) -> list[datetime]:
-    """Return when the schedule of deployment `name` was due in vain, oldest first, and remove these runs."""
-    missed = [run for run in list_runs(name, StateType.SCHEDULED) if _was_missed(run)]
-    with get_client(sync_client=True) as client:
+        missed = [run for run in scheduled if _was_missed(run)]
         for run in missed:
             with suppress(ObjectNotFound):  # another has removed it since
                 client.delete_flow_run(run.id)
-    return sorted(run.expected_start_time for run in missed if run.expected_start_time)
+        return sorted(run.expected_start_time for run in missed if run.expected_start_time)
 
 
-def submit_again(broken_off: Sequence[FlowRun]) -> None:
-    """Submit those of `broken_off` that have not come to their end by themselves: the next that serves
-    carries them out."""
+def submit_again(broken_off: Collection[UUID], name: str) -> None:
+    """Submit those of `broken_off` that are runs of deployment `name` and have not come to their end: who
+    serves next carries them out."""
+    if not broken_off:
+        return
     with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-        for run in broken_off:
-            state = client.read_flow_run(run.id).state
-            if state is None or state.type not in (StateType.CANCELLED, StateType.CRASHED):
+        deployment = client.read_deployment_by_name(name).id
+        for run in map(client.read_flow_run, broken_off):
+            ended = run.state is not None and run.state.type not in (StateType.CANCELLED, StateType.CRASHED)
+            if ended or run.deployment_id != deployment:
                 continue
-            assert run.deployment_id is not None
             client.create_flow_run_from_deployment(
-                run.deployment_id,
+                deployment,
                 parameters=run.parameters,
                 state=Scheduled(scheduled_time=run.expected_start_time),
                 tags=["catch-up"],

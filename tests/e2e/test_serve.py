@@ -201,7 +201,10 @@ def test_what_a_served_run_cannot_read_is_refused(served: Served) -> None:
     assert deployment
     link = served.console.folder / f"ci/{datetime.now(UTC):%Y/%m/%d}/secret.log"
     link.symlink_to(log)
-    asked = [({"text": "x" * 450_000}, "400"), ({"path": "-"}, "standard input")]
+    asked: list[tuple[dict[str, Any], str]] = [
+        ({"text": "x" * 450_000}, "400"),
+        ({"path": "-"}, "standard input"),
+    ]
     asked += [({"path": str(link)}, "serve.allow"), ({"text": "x", "warehouse": "/tmp/w"}, "serve.allow")]
     # All at once: each is a process that takes seconds to start.
     submitted = [(submit(api, deployment["id"], **each).json()["id"], reason) for each, reason in asked]

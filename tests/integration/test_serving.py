@@ -44,7 +44,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, *troubles: Exception, catch_up: Any =
     monkeypatch.setattr(served, "take_missed_runs", lambda _name: list(noted.pop(0)))
     monkeypatch.setattr(served, "_submit", submit)
     monkeypatch.setattr(served, "get_client", lambda **_: nullcontext())
-    monkeypatch.setattr(served, "_run", lambda *_: [])
+    monkeypatch.setattr(served, "_run", lambda *_: set())
     monkeypatch.setattr(served, "RECONNECT_INTERVAL_S", 0.0)
     up = [False, True] * len(troubles)  # a lost server is asked for twice before it is back
     monkeypatch.setattr(served, "is_healthy", lambda _url: up.pop(0) if up else True)
