@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 from bifrost_flow.evidence import anchors, categories, select
@@ -171,8 +172,14 @@ def _name_reported(piece: select.Piece, page: select.Page) -> list[str]:
 
 def last_words(texts: Sequence[str]) -> list[str]:
     """Return the last line that says more than that something ended."""
-    telling = (text for text in reversed(texts) if text.strip() and not _ECHO.search(text))
+    telling = (text for text in reversed(texts) if text.strip() and not _is_echo(text))
     return list(islice(telling, 2))[::-1] or list(texts[-1:])
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_echo(text: str) -> bool:
+    """Tell whether a line only says that something ended. Logs of one system end alike."""
+    return _ECHO.search(text) is not None
 
 
 def _spans(lines: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -16,6 +16,7 @@ from bifrost_flow.evidence.baseline import Baseline, Learner, Novelty, build_bas
 from bifrost_flow.evidence.blocks import Prepared, is_utf8, prepare_ahead, split_lines
 from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks, name_unshown, read_kept
 from bifrost_flow.evidence.clean import clean_line, clean_lines
+from bifrost_flow.evidence.extent import build_page
 from bifrost_flow.evidence.facts import Facts, Sketch, tell_facts
 from bifrost_flow.evidence.redact import redact_texts
 from bifrost_flow.records import Chunk
@@ -277,7 +278,7 @@ def _page_of(state: _State) -> select.Page:
         text = raw.get(line)
         return None if text is None else clean_line(text)
 
-    return select.build_page(text_of)
+    return build_page(text_of)
 
 
 def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> _Choice:
