@@ -36,8 +36,9 @@ def render_page(name: str, *, lang: str, made_at: datetime, assets: Sequence[str
         .get_template(name)
         .render(
             lang=lang,
-            t=lambda key, **words: t(f"render.{key}", lang=lang, **words),
-            word=lambda kind, value: label(kind, value, lang),
+            # Thousands of findings have the same few words around them: each is looked up and escaped once.
+            t=cache(lambda key, **words: _escape(t(f"render.{key}", lang=lang, **words))),
+            word=cache(lambda kind, value: _escape(label(kind, value, lang))),
             made_by=t(
                 "render.page.made_by",
                 lang=lang,
@@ -80,9 +81,13 @@ def _make_printable(value: object) -> object:
     return make_visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def _escape(text: str) -> Markup:
+    return escape(make_visible(text))
+
+
 def _mark_code(text: str) -> Markup:
     """Return `text` escaped, with what stands between backticks set as code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(make_visible(text)))))
+    return Markup(_CODE.sub(r"<code>\1</code>", str(_escape(text))))
 
 
 @cache
