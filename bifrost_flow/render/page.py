@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -55,6 +55,8 @@ def render_page(name: str, *, lang: str, made_at: datetime, assets: Sequence[str
     )
 
 
+# A run says the same few times of all that it found.
+@lru_cache
 def show_time(moment: datetime | None) -> str:
     """Return a time in UTC, which the page's script rewrites as its reader has it."""
     if moment is None:
