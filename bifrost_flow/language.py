@@ -62,7 +62,9 @@ def t(key: str, /, *, lang: str | None = None, **values: object) -> str:
     Raises:
         KeyError: the locales have no such key; a test keeps this from happening.
     """
-    return _TEXTS.vformat(_read_locale(lang or current_language())[key], (), values)
+    text = _read_locale(lang or current_language())[key]
+    # Most texts are said as they are, and a report says tens of thousands of them.
+    return _TEXTS.vformat(text, (), values) if "{" in text or "}" in text else text
 
 
 class _Texts(string.Formatter):

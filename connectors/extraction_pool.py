@@ -5,6 +5,7 @@ pickle over pipes that nobody else holds, and end with them. They are plain subp
 `multiprocessing` would run the caller's main module again in each.
 """
 
+import gc
 import os
 import pickle
 import subprocess
@@ -110,6 +111,10 @@ def serve() -> None:
     """Answer batches until standard input ends."""
     from connectors.extraction import extract_batch
 
+    # Batches make hundreds of thousands of objects and no cycles to speak of: looking for these again and
+    # again while a batch is at work takes a tenth of its time. Once after each is enough.
+    gc.disable()
+    gc.freeze()
     # Nothing but answers may stand on the pipe.
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
     with suppress(EOFError):
@@ -119,6 +124,8 @@ def serve() -> None:
             found = list(extract_batch(batch, plan))
             pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
+            del found, batch, plan
+            gc.collect()
 
 
 if __name__ == "__main__":

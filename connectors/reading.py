@@ -113,19 +113,19 @@ def is_binary(head: bytes) -> bool:
         return False
     if guess_utf16(head):
         return False
-    # A machine that loses power leaves the end of its logs as zeros; a stray one or two don't count either.
-    text = _PADDING.sub(b"", head)
-    if not text:
-        return True
-    head = text
-    zeros = head.count(0)
+    if zeros := head.count(0):
+        # A machine that loses power leaves the end of its logs as zeros; a stray one or two are nothing.
+        head = _PADDING.sub(b"", head)
+        if not head:
+            return True
+        zeros = head.count(0)
     junk = len(head) - len(head.translate(None, _JUNK))
     return zeros > max(2, len(head) // 500) or junk > len(head) // 20
 
 
 def guess_utf16(head: bytes) -> str | None:
     """Return the byte order of UTF-16 text without a mark: its zeros stand at every other place."""
-    if len(head) < 64:
+    if len(head) < 64 or 0 not in head:
         return None
     even, odd = head[::2].count(0), head[1::2].count(0)
     half = len(head) // 2

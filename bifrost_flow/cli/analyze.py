@@ -1,6 +1,5 @@
 """`analyze`: one log, explained at once, the answer shown while it is written."""
 
-import asyncio
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -139,6 +138,9 @@ def _run_here(
     target: str, parameters: dict[str, Any], wanted: dict[str, Any], overrides: dict[str, Any]
 ) -> dict[str, Any]:
     """Analyze without a server: without Prefect."""
+    # Every command would pay for this import, a twentieth of its start.
+    import asyncio
+
     from bifrost_flow.cli.run import saving_on_interrupt
     from flows.analysis import analyze_log
 

@@ -137,7 +137,9 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
         with shown:
             watch(listener)
             summary = _call_audit(session.wait, parameters)
-        report = None if summary["status"] == "dry_run" else _load_report(summary, settings.lang)
+        # In JSON the summary is all that is printed, so only a gate needs the findings.
+        wanted = summary["status"] != "dry_run" and (fail_on or not as_json)
+        report = _load_report(summary, settings.lang) if wanted else None
     if as_json:
         _print_json(summary)
     else:

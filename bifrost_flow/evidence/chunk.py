@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 from bifrost_flow.evidence import anchors, categories, select
@@ -35,13 +36,26 @@ class Draft:
     template: str
 
 
-def draft_chunks(pieces: list[select.Piece], page: select.Page, path: str, budget_tokens: int) -> list[Draft]:
-    """Return the chunks to be of `pieces`; placeholders may be longer than the secrets they stand for, so
-    the last lines give way."""
+def read_kept(piece: select.Piece, page: select.Page) -> str:
+    """Return the lines that are kept of a piece, secrets included."""
+    return _read(sorted(piece.kept), page)
+
+
+def _read(lines: Sequence[int], page: select.Page) -> str:
+    return "\n".join([page.get(line) or "" for line in lines])
+
+
+def draft_chunks(
+    pieces: Sequence[tuple[select.Piece, tuple[str, int]]], page: select.Page, path: str, budget_tokens: int
+) -> list[Draft]:
+    """Return the chunks to be of `pieces`, each with what `redact_text` makes of `read_kept`.
+
+    Placeholders may be longer than the secrets they stand for, so the last lines give way.
+    """
     room = budget_tokens * 4
     drafts: list[Draft] = []
-    for piece in pieces:
-        kept, text, redactions = _show(sorted(piece.kept), page, room)
+    for piece, redacted in pieces:
+        kept, text, redactions = _show(sorted(piece.kept), redacted, page, room)
         if not kept:
             continue
         room -= len(text.encode()) + 1
@@ -82,15 +96,19 @@ def _fingerprint(piece: select.Piece, page: select.Page, core: str) -> tuple[str
     return fingerprint_lines([*core.split("\n"), *name_access(stack[:80]), *name_frames(stack)])
 
 
-def _show(kept: list[int], page: select.Page, room: int) -> tuple[list[int], str, int]:
-    """Return the lines of `kept` that fit into `room` bytes, their text and how many secrets it held."""
+def _show(
+    kept: list[int], redacted: tuple[str, int], page: select.Page, room: int
+) -> tuple[list[int], str, int]:
+    """Return the lines of `kept` that fit into `room` bytes, their text and how many secrets it held;
+    `redacted` is what all of them come to."""
     while kept:
         # Redacted before it is cut: half a secret would not be recognised.
-        redacted, redactions = redact_text("\n".join(page.get(line) or "" for line in kept))
-        text = "\n".join(map(select.show_line, redacted.split("\n")))
+        whole, redactions = redacted
+        text = "\n".join(map(select.show_line, whole.split("\n")))
         if len(text.encode()) < room:
             return kept, text, redactions
         kept = kept[:-1]
+        redacted = redact_text(_read(kept, page))
     return kept, "", 0
 
 
@@ -154,8 +172,14 @@ def _name_reported(piece: select.Piece, page: select.Page) -> list[str]:
 
 def last_words(texts: Sequence[str]) -> list[str]:
     """Return the last line that says more than that something ended."""
-    telling = (text for text in reversed(texts) if text.strip() and not _ECHO.search(text))
+    telling = (text for text in reversed(texts) if text.strip() and not _is_echo(text))
     return list(islice(telling, 2))[::-1] or list(texts[-1:])
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_echo(text: str) -> bool:
+    """Tell whether a line only says that something ended. Logs of one system end alike."""
+    return _ECHO.search(text) is not None
 
 
 def _spans(lines: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -136,7 +136,7 @@ def clean_lines(lines: pl.Series) -> list[str]:
     controls = lines.str.contains(_CONTROLS)
     if controls.any():
         seen = replace_where(lines, controls, _settle_series(lines.filter(controls)))
-    tabbed = seen.str.contains(TABBED)
+    tabbed = seen.str.contains("\t", literal=True)
     if tabbed.any():
         seen = replace_where(seen, tabbed, seen.filter(tabbed).str.replace(TABBED, ""))
     stripped = seen.str.replace(PREFIX, "")

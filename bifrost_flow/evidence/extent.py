@@ -54,9 +54,31 @@ class Page:
     get: Callable[[int], str | None]
 
 
+class _Remembered(dict[int, str | None]):
+    """Lines by their number, each made the first time that it is asked for."""
+
+    def __init__(self, text_of: Callable[[int], str | None]) -> None:
+        super().__init__()
+        self._text_of = text_of
+
+    def __missing__(self, line: int) -> str | None:
+        self[line] = text = self._text_of(line)
+        return text
+
+
+def build_page(text_of: Callable[[int], str | None]) -> Page:
+    """Return a page that remembers what `text_of` said."""
+    return Page(_Remembered(text_of).__getitem__)
+
+
 def _untag(line: str | None) -> str | None:
     """Return `line` as the tool wrote it that ran inside another."""
     return TAG.sub("", line) if line and TAG.match(line) else line
+
+
+def untag_page(page: Page) -> Page:
+    """Return the lines of `page` as the tools wrote them that ran inside others."""
+    return build_page(lambda line: _untag(page.get(line)))
 
 
 def indent_of(line: str) -> int:
@@ -64,8 +86,8 @@ def indent_of(line: str) -> int:
 
 
 def find_extent(page: Page, at: int, kind: str, stop: Callable[[int], bool]) -> tuple[int, int]:
-    """Return the first and last line of the report around line `at`; `stop` tells whether another report starts there."""
-    page = Page(lambda number, get=page.get: _untag(get(number)))
+    """Return the first and last line of the report around line `at` of an `untag_page`; `stop` tells whether another
+    report starts there."""
     line = page.get(at) or ""
     if kind == "test_fail" and _opens_section(page, at, line):
         return _start_of(page, at, line), _end_of_section(page, at)

@@ -10,11 +10,16 @@ find is joined where it overlaps, and replaced at once.
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from typing import TypeVar
+
+import polars as pl
 
 from bifrost_flow.evidence.redact_rules import DISCORD_TOKEN, PREFIXED, SHAPES, Prefixed, Shape
 from bifrost_flow.evidence.redact_users import find_url_passwords, find_user_passwords
 from bifrost_flow.evidence.redact_values import STEMS, Span, find_values
+
+T = TypeVar("T")
 
 # The version of the rules is part of every cached answer's key.
 VERSION = "r2"
@@ -27,6 +32,7 @@ MIN_TOKEN = 14  # characters of the shortest token with a prefix
 MAX_TRIES = 20  # in one run of letters, digits, `_` and `-`: a prefix that it repeats makes no token
 MIN_LONG = 24  # of a word that can hold one of the other shapes
 MIN_DISCORD = 58
+MIN_AT_ONCE = 16  # texts; an automaton for fewer takes longer than looking for each hint in each text
 
 _PLACEHOLDER = re.compile(r"\[redacted:[a-z0-9-]+:[0-9a-f]{6}\]")
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
@@ -42,8 +48,18 @@ def _group_prefixes() -> dict[str, list[Prefixed]]:
 
 
 _GROUPS = _group_prefixes()
-_PLAIN_PREFIXES = tuple((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) == text)
-_SIGN_PREFIXES = tuple((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) != text)
+_Table = dict[
+    str, tuple[int, str, T]
+]  # by a fixed part: its place in the table, itself, and what it hints at
+
+
+def _number(rows: Iterable[tuple[str, T]]) -> _Table[T]:
+    return {text: (place, text, rule) for place, (text, rule) in enumerate(rows)}
+
+
+_PLAIN_PREFIXES = _number((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) == text)
+_SIGN_PREFIXES = _number((text, rules) for text, rules in _GROUPS.items() if text.translate(_SIGNS) != text)
+_HINTS = _number((hint, shape) for shape in SHAPES for hint in shape.hints)  # no two shapes share one
 _RUN = re.compile(r"[\w-]*")
 _FLAG = re.compile(r"[ \t]-[pPwaUb]")
 
@@ -53,12 +69,43 @@ def redact_text(text: str) -> tuple[str, int]:
 
     Lines stay as many as they are, `\r` and NUL stay where they are and end a value. Redacting twice changes nothing.
     """
+    return _redact(text, None)
+
+
+def redact_texts(texts: Sequence[str]) -> list[tuple[str, int]]:
+    """Return what `redact_text` does of each of `texts`, at a fraction of the cost.
+
+    Hardly any text holds one of the hundreds of fixed parts that tokens have: one automaton says which.
+    """
+    return [_redact(text, hints) for text, hints in zip(texts, _note_hints(texts), strict=True)]
+
+
+def _note_hints(texts: Sequence[str]) -> Sequence[frozenset[str] | None]:
+    """Return which fixed parts each of `texts` holds; None where each has to be looked for."""
+    unknown = [None] * len(texts)
+    if len(texts) < MIN_AT_ONCE:
+        return unknown
+    try:
+        cased = pl.Series(texts, dtype=pl.String)
+        lowered = pl.Series([_lower(text) for text in texts], dtype=pl.String)
+    except UnicodeEncodeError:  # lone surrogates, which no column can hold
+        return unknown
+    found = (
+        cased.str.extract_many(list(_GROUPS), overlapping=True).to_list(),
+        lowered.str.extract_many(list(_HINTS), overlapping=True).to_list(),
+    )
+    return [frozenset((*prefixes, *hints)) for prefixes, hints in zip(*found, strict=True)]
+
+
+def _redact(text: str, hints: Set[str] | None) -> tuple[str, int]:
+    """Do what `redact_text` does; of `hints`, where they are known, `text` holds no others."""
     total = 0
     for _ in range(MAX_PASSES):
-        spans = _join(_find(text), text)
+        spans = _join(_find(text, hints), text)
         if not spans:
             break
         total += len(spans)
+        hints = None  # for the text as it was
         parts, last = [], 0
         for start, end, name in spans:
             parts += (text[last:start], place_holder(name, text[start:end]))
@@ -100,13 +147,17 @@ def _join(found: Iterator[Span], text: str) -> list[Span]:
     return free
 
 
-def _find(text: str) -> Iterator[Span]:
+def _lower(text: str) -> str:
+    """Return `text` in lower case and as long as it was."""
     lowered = text.lower()
-    if len(lowered) != len(text):
-        lowered = text.translate(_ASCII_LOWER)
+    return lowered if len(lowered) == len(text) else text.translate(_ASCII_LOWER)
+
+
+def _find(text: str, hints: Set[str] | None) -> Iterator[Span]:
+    lowered = _lower(text)
     if "-----" in text or "private key" in lowered:
         yield from _find_armour(text)
-    yield from _find_tokens(text, lowered)
+    yield from _find_tokens(text, lowered, hints)
     if any(stem in lowered for stem in STEMS):
         yield from find_values(text, lowered)
     if "://" in text:
@@ -116,35 +167,48 @@ def _find(text: str) -> Iterator[Span]:
         yield from _find_kube_data(text)
 
 
-def _find_tokens(text: str, lowered: str) -> Iterator[Span]:
+def _find_tokens(text: str, lowered: str, hints: Set[str] | None) -> Iterator[Span]:
     # Hints are looked for in as little text as can hold a token: its long words, and of these what has no sign within.
     words = [word for word in text.split() if len(word) >= MIN_TOKEN]
-    long = "\n".join(words)
-    runs = "\n".join([run for run in long.translate(_SIGNS).split() if len(run) >= MIN_TOKEN])
-    for prefix, rules in _PLAIN_PREFIXES:
-        if prefix in runs:
-            yield from _find_prefixed(text, prefix, rules)
-    for prefix, rules in _SIGN_PREFIXES:
-        if prefix in long:
-            yield from _find_prefixed(text, prefix, rules)
-    longer = "\n".join([word for word in words if len(word) >= MIN_LONG]).lower()
-    gates = {
-        "text": lowered,
-        "long": longer,
-        "url": longer if "//" in longer or ".com/" in longer else "",
-        "flag": lowered if _FLAG.search(text) else "",
-    }
-    for shape in SHAPES:
-        if gate := gates[shape.gate]:
-            for hint in shape.hints:
-                if hint in gate:
-                    yield from _find_shape(text, lowered, shape, hint)
+    if hints is None or hints:
+        yield from _find_hinted(text, lowered, words, hints)
     for word in words:
         if len(word) >= MIN_DISCORD and word.count(".") >= 2 and (found := DISCORD_TOKEN.search(word)):
             at = text.find(found[0])
             while at >= 0:
                 yield at, at + len(found[0]), "discord-token"
                 at = text.find(found[0], at + len(found[0]))
+
+
+def _find_hinted(text: str, lowered: str, words: list[str], hints: Set[str] | None) -> Iterator[Span]:
+    """Yield tokens that have a fixed part; `words` are the long ones of `text`."""
+    long = "\n".join(words)
+    if plain := _pick(_PLAIN_PREFIXES, hints):
+        runs = "\n".join([run for run in long.translate(_SIGNS).split() if len(run) >= MIN_TOKEN])
+        for _, prefix, rules in plain:
+            if prefix in runs:
+                yield from _find_prefixed(text, prefix, rules)
+    for _, prefix, rules in _pick(_SIGN_PREFIXES, hints):
+        if prefix in long:
+            yield from _find_prefixed(text, prefix, rules)
+    if shapes := _pick(_HINTS, hints):
+        longer = "\n".join([word for word in words if len(word) >= MIN_LONG]).lower()
+        gates = {
+            "text": lowered,
+            "long": longer,
+            "url": longer if "//" in longer or ".com/" in longer else "",
+            "flag": lowered if _FLAG.search(text) else "",
+        }
+        for _, hint, shape in shapes:
+            if hint in gates[shape.gate]:
+                yield from _find_shape(text, lowered, shape, hint)
+
+
+def _pick(table: _Table[T], hints: Set[str] | None) -> Collection[tuple[int, str, T]]:
+    """Return those rows of `table`, in order, that `hints` name; all without these."""
+    if hints is None:
+        return table.values()
+    return sorted(table[hint] for hint in hints if hint in table)
 
 
 def _find_shape(text: str, lowered: str, shape: Shape, hint: str) -> Iterator[Span]:

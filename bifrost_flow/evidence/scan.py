@@ -14,9 +14,11 @@ from bifrost_flow.evidence import pack, score, select
 from bifrost_flow.evidence.anchors import SHAPES
 from bifrost_flow.evidence.baseline import Baseline, Learner, Novelty, build_baseline, hash_lines
 from bifrost_flow.evidence.blocks import Prepared, is_utf8, prepare_ahead, split_lines
-from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks, name_unshown
+from bifrost_flow.evidence.chunk import Draft, draft_chunks, finish_chunks, name_unshown, read_kept
 from bifrost_flow.evidence.clean import clean_line, clean_lines
+from bifrost_flow.evidence.extent import build_page
 from bifrost_flow.evidence.facts import Facts, Sketch, tell_facts
+from bifrost_flow.evidence.redact import redact_texts
 from bifrost_flow.records import Chunk
 
 BEFORE, AFTER = 70, 130  # lines kept around an anchor
@@ -52,6 +54,18 @@ class _State:
     floor: float = 0.0  # what a line must weigh to come among the anchors that are kept
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What of a file is shown: of the reports in it, best first, those that keep some of their lines."""
+
+    state: _State
+    page: select.Page
+    path: str
+    pieces: list[select.Piece]
+    shown: list[select.Piece]
+    worst: tuple[str, float, int] | None  # see `select.find_worst`
+
+
 def scan_file(
     blocks: Iterable[bytes],
     path: str,
@@ -69,7 +83,8 @@ def scan_file(
     state.learner = Learner() if learn else None
     for block in prepare_ahead(blocks, max_line_bytes):
         _judge(block, state)
-    facts, chunks = _finish([_choose(state, _page_of(state), path, budget_tokens)])[0]
+    choice = _choose(state, _page_of(state), path, budget_tokens)
+    facts, chunks = _finish(_draft([choice], budget_tokens))[0]
     if state.learner is not None and facts.outcome == "passed":
         facts = replace(facts, learnt=state.learner.finish((*state.head, *state.tail)))
     return facts, chunks
@@ -114,7 +129,7 @@ def scan_small_files(
         chosen.append(_choose(state, page, path, budget_tokens))
         spans.append((start, end))
         start = end
-    finished = _finish(chosen)
+    finished = _finish(_draft(chosen, budget_tokens))
     if not learn:
         return finished
     # Only those that passed are worth the hashing of their lines.
@@ -263,20 +278,36 @@ def _page_of(state: _State) -> select.Page:
         text = raw.get(line)
         return None if text is None else clean_line(text)
 
-    return select.build_page(text_of)
+    return build_page(text_of)
 
 
-def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> tuple[Sketch, list[Draft]]:
-    """Return what tells the facts of a file, and its chunks to be."""
+def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> _Choice:
+    """Return what of a file is shown."""
     if state.novelty is not None and not state.novelty.lines:
         # Passing runs say all of it: they can't tell what of it failed here.
         state.anchors = [replace(anchor, known=False) for anchor in state.anchors]
     situation = _situation(state)
     pieces = select.find_pieces(_best_anchors(state, situation, FINAL_ANCHORS), page, situation)
     worst = select.find_worst(state.anchors, pieces, situation)
-    drafts = draft_chunks(pack.pack(pieces, page, situation, budget_tokens), page, path, budget_tokens)
-    sketch = Sketch(
-        path,
+    return _Choice(state, page, path, pieces, pack.pack(pieces, page, situation, budget_tokens), worst)
+
+
+def _draft(chosen: Sequence[_Choice], budget_tokens: int) -> list[tuple[Sketch, list[Draft]]]:
+    """Return, for each file, what tells its facts, and its chunks to be."""
+    texts = [read_kept(piece, choice.page) for choice in chosen for piece in choice.shown]
+    redacted = iter(redact_texts(texts))
+    drafted = []
+    for choice in chosen:
+        shown = [(piece, next(redacted)) for piece in choice.shown]
+        drafts = draft_chunks(shown, choice.page, choice.path, budget_tokens)
+        drafted.append((_sketch(choice, drafts), drafts))
+    return drafted
+
+
+def _sketch(choice: _Choice, drafts: list[Draft]) -> Sketch:
+    state, page, worst = choice.state, choice.page, choice.worst
+    return Sketch(
+        choice.path,
         state.length,
         state.valid,
         state.head,
@@ -288,9 +319,8 @@ def _choose(state: _State, page: select.Page, path: str, budget_tokens: int) -> 
         worst=worst and worst[:2],
         since_worst=state.length - 1 - worst[2] if worst else 0,
         survived=worst is not None and state.last_start > worst[2],
-        unshown=name_unshown(pieces, drafts, page),
+        unshown=name_unshown(choice.pieces, drafts, page),
     )
-    return sketch, drafts
 
 
 def _finish(chosen: Sequence[tuple[Sketch, list[Draft]]]) -> list[tuple[Facts, list[Chunk]]]:

@@ -3,11 +3,12 @@ them, best first."""
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from bifrost_flow.evidence.baseline import Baseline
-from bifrost_flow.evidence.extent import Page, find_extent, heads_report, starts_report
+from bifrost_flow.evidence.extent import Page, find_extent, heads_report, starts_report, untag_page
 from bifrost_flow.evidence.score import Anchor
 
 MAX_SHOWN_BYTES = 280
@@ -123,15 +124,16 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
         return kinds.get(line) in HEAVY
 
     found: list[Piece] = []
+    untagged = untag_page(page)
     for anchor in anchors:
-        first, last = find_extent(page, anchor.line, anchor.kind, stop)
+        first, last = find_extent(untagged, anchor.line, anchor.kind, stop)
         score = score_anchor(anchor, situation)
         core = score
         if anchor.kind == "test_fail" and first == last:
             score *= NAMED_ONLY
         elif anchor.kind in RAISED and (heads_report(page.get(first)) or heads_report(page.get(first + 1))):
             score = score_anchor(replace(anchor, kind="test_fail", weight=TEST_WEIGHT), situation)
-        like = hash(_NAMES.sub("", anchor.text[:MASKED_CHARS]))
+        like = _name_sort(anchor.text[:MASKED_CHARS])
         found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (core, like)}))
     merged: list[Piece] = []
     for piece in sorted(found, key=lambda piece: (piece.first, -piece.last)):
@@ -155,25 +157,14 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
     return sorted(merged, key=lambda piece: (-piece.score, piece.anchor))
 
 
+@lru_cache(maxsize=1 << 14)
+def _name_sort(text: str) -> int:
+    """Return the same number for failures of one sort. Logs of one system say much alike."""
+    return hash(_NAMES.sub("", text))
+
+
 def _touch(into: Piece, piece: Piece, page: Page) -> bool:
     """Tell whether two reports overlap, or follow each other so closely that they are one."""
     if piece.first <= into.last:
         return True
     return piece.first - into.last <= 2 and not starts_report(page.get(piece.first) or "")
-
-
-class _Remembered(dict[int, str | None]):
-    """Lines by their number, each made the first time that it is asked for."""
-
-    def __init__(self, text_of: Callable[[int], str | None]) -> None:
-        super().__init__()
-        self._text_of = text_of
-
-    def __missing__(self, line: int) -> str | None:
-        self[line] = text = self._text_of(line)
-        return text
-
-
-def build_page(text_of: Callable[[int], str | None]) -> Page:
-    """Return a page that remembers what `text_of` said."""
-    return Page(_Remembered(text_of).__getitem__)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from bifrost_flow.language import t
 from bifrost_flow.records import (
@@ -242,6 +243,8 @@ def order_files(files: Sequence[LogFile]) -> list[LogFile]:
     return sorted(files, key=lambda file: (file.outcome != "failed", file.outcome != "unknown", file.path))
 
 
+# A run says the same few times of all that it found.
+@lru_cache
 def format_time(moment: datetime | None) -> str:
     """Return a time for a person, in UTC, to the minute."""
     return "–" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

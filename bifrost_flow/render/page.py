@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -36,8 +36,9 @@ def render_page(name: str, *, lang: str, made_at: datetime, assets: Sequence[str
         .get_template(name)
         .render(
             lang=lang,
-            t=lambda key, **words: t(f"render.{key}", lang=lang, **words),
-            word=lambda kind, value: label(kind, value, lang),
+            # Thousands of findings have the same few words around them: each is looked up and escaped once.
+            t=cache(lambda key, **words: _escape(t(f"render.{key}", lang=lang, **words))),
+            word=cache(lambda kind, value: _escape(label(kind, value, lang))),
             made_by=t(
                 "render.page.made_by",
                 lang=lang,
@@ -54,6 +55,8 @@ def render_page(name: str, *, lang: str, made_at: datetime, assets: Sequence[str
     )
 
 
+# A run says the same few times of all that it found.
+@lru_cache
 def show_time(moment: datetime | None) -> str:
     """Return a time in UTC, which the page's script rewrites as its reader has it."""
     if moment is None:
@@ -80,9 +83,13 @@ def _make_printable(value: object) -> object:
     return make_visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def _escape(text: str) -> Markup:
+    return escape(make_visible(text))
+
+
 def _mark_code(text: str) -> Markup:
     """Return `text` escaped, with what stands between backticks set as code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(make_visible(text)))))
+    return Markup(_CODE.sub(r"<code>\1</code>", str(_escape(text))))
 
 
 @cache

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bifrost_flow.evidence.redact import redact_text
+from bifrost_flow.evidence.redact import redact_text, redact_texts
 from tests.made_up_secrets import Planted, plant_secrets
 
 # Made up for this test. Put together from parts, so that no scanner takes this file for a leak.
@@ -214,6 +214,16 @@ def test_any_text_can_be_redacted_twice(text: str) -> None:
     once, _ = redact_text(text)
     assert once.count("\n") == text.count("\n")
     assert redact_text(once) == (once, 0)
+
+
+def test_many_texts_at_once_are_redacted_alike() -> None:
+    """Many texts come out as each would by itself, those included that no column can hold."""
+    texts = [planted.text for planted in plant_secrets(11, each=1)]
+    texts += ["", "nothing to hide", "İ TOKEN=q1w2e3r4t5y6u7", "\u212aEY bearer 0123456789abcdef"]
+    alone = [redact_text(text) for text in texts]
+    assert sum(count for _, count in alone) > 300
+    assert redact_texts(texts) == alone
+    assert redact_texts([*texts, "\ud800"]) == [*alone, redact_text("\ud800")]
 
 
 def test_carriage_returns_and_nul_end_a_value() -> None:
