@@ -1,5 +1,6 @@
 """The command line. It parses, calls and shows; heavy imports happen inside the commands."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -48,7 +49,8 @@ def main(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help=t("app.version"))
     ] = False,
 ) -> None:
-    pass
+    # Whatever we write, others on the machine may not change it, even where the shell would let them.
+    os.umask(os.umask(0o077) | 0o022)
 
 
 for commands in (

@@ -1,6 +1,7 @@
 """`config` and `doctor`: what is set and where, and whether what is set works."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -60,6 +61,7 @@ def write_config(
             target.parent.mkdir(parents=True, exist_ok=True)
             # "x" makes the file or fails: nothing that comes in between can be overwritten.
             with target.open("w" if force else "x", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o600)  # keys may be written into it
                 file.write(render_template())
         except FileExistsError as error:
             raise SettingsError(t("config.exists", path=path)) from error

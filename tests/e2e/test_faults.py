@@ -25,6 +25,10 @@ import pytest
 from connectors.prefect_server import EmbeddedServer
 from tests.console import BIFROST, LOGS, Console, Done
 from tests.model_server import Fault, ModelServer, answer_well
+from tests.s3_fixtures import bucket, s3_server
+from tests.s3_server import CREDENTIALS, REGION, Bucket, Request
+
+__all__ = ["bucket", "s3_server"]
 
 FAILED = tuple(
     LOGS / name
@@ -100,6 +104,7 @@ def note(seam: str, name: str, code: int, said: str) -> None:
         shown = " ".join(said.split()).replace("|", "\\|") or "nothing: a retry gets over it"
         # What differs from run to run: ports, folders, run ids.
         shown = re.sub(r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:PORT", shown)
+        shown = re.sub(r"bifrost-[0-9a-f]{12}", "BUCKET", shown)
         shown = re.sub(r"/tmp/\S+?/(?=disk|w\b|bifrost-warehouse)", "", shown)
         shown = shown if len(shown) <= 300 else shown[:299] + "…"
         with Path(table).open("a", encoding="utf-8") as out:
@@ -269,6 +274,62 @@ def test_slack(console: Console, name: str, answers: Any, posts: int) -> None:
     assert (done.code, done.json["findings"], len(bodies)) == (0, 1, posts)
     assert done.json["slack"] == "posted" if posts == 2 else "posted" not in done.json["slack"]
     assert "secret" not in done.out + done.err
+
+
+@dataclass(frozen=True, slots=True)
+class MetInBucket:
+    """What the server of a bucket does to the requests for one of three logs, or to all requests."""
+
+    name: str
+    fault: str
+    times: int | None = None  # None: for good
+    everywhere: bool = False
+    code: int = 3
+    says: str = ""
+
+
+S3_FAULTS = (
+    MetInBucket("404 between list and get", "gone", says="not any more"),
+    MetInBucket("SlowDown, then fine", "slow", times=3, code=0),
+    MetInBucket("SlowDown for good", "slow", says="SlowDown"),
+    MetInBucket("a body that breaks off, then fine", "cut", times=3, code=0),
+    MetInBucket("connection reset, then fine", "reset", times=3, code=0),
+    MetInBucket("a body that breaks off for good", "cut", says="two.log"),
+    MetInBucket("our clock is wrong", "skewed", everywhere=True, says="set the clock"),
+    MetInBucket("credentials have expired", "expired", everywhere=True, says="aws sso login"),
+)
+
+
+@pytest.mark.parametrize(
+    "met", S3_FAULTS if LONG else S3_FAULTS[:1], ids=lambda met: met.name.replace(" ", "-")
+)
+def test_s3(console: Console, bucket: Bucket, met: MetInBucket) -> None:
+    """Whatever one object or the bucket meets, other logs are read, and the next run finds all of them."""
+    names = ("one.log", "two.log", "three.log")
+    bucket.fill({f"ci/{name}": path.read_bytes() for name, path in zip(names, FAILED, strict=True)})
+    (console.folder / "bifrost.yaml").write_text(
+        f"s3:\n  endpoint: {bucket.endpoint}\n  region: {REGION}\nmlflow:\n  enabled: false\n"
+    )
+    words = ("run", f"{bucket.url}/ci/", "--provider", "rules", "--json", "--quiet")
+    left = [met.times]
+
+    def plan(request: Request) -> str | None:
+        if left[0] == 0 or not (met.everywhere or "two.log" in request.path):
+            return None
+        left[0] = left[0] and left[0] - 1
+        return met.fault
+
+    bucket.plan = plan
+    done = console.call(*words, stdin=None, **CREDENTIALS)
+    said = done.json.get("error") or pick_problem(done)
+    note("S3", met.name, done.code, said)
+    assert done.code == met.code, done.out + done.err
+    assert met.says in said and "Traceback" not in done.err
+    if not met.everywhere:
+        assert done.json["findings"] == (2 if met.code else 3)
+    bucket.plan = lambda _: None
+    again = console.call(*words, stdin=None, **CREDENTIALS)
+    assert (again.code, again.json["findings"]) == (0, 3)
 
 
 def hold_lock(warehouse: Path) -> Any:

@@ -145,6 +145,7 @@ def _kill(console: Console, place: Disturbed, point: Point) -> bool:
     assert max(asked.values(), default=1) == 1, name
     for path in place.warehouse.rglob("*.parquet"):
         pl.read_parquet(path)  # a half file is none
+    assert all(path.stat().st_mode & 0o077 == 0 for path in place.warehouse.glob("journal/*.jsonl"))
     return killed
 
 
@@ -189,14 +190,15 @@ def test_killed_at_any_point_only_calls_in_flight_are_lost(console: Console, tmp
         _settle(console, place, undisturbed, other)
         # At random moments, a warehouse is killed in until a run gets through, so that answers are missing.
         dice = random.Random(int(os.environ.get("BIFROST_KILL_SEED", "1")))
-        more, drawn = int(os.environ.get("BIFROST_KILL_POINTS", "0")), 0
+        more, drawn, hit = int(os.environ.get("BIFROST_KILL_POINTS", "0")), 0, 0
         while drawn < more:
             place = Disturbed(server, tmp_path / f"killed-{drawn}")
             for _ in range(min(KILLS_EACH, more - drawn)):
                 drawn += 1
                 if not _kill(console, place, _draw_point(place, dice)):
                     break
+            hit += place.kills
             _settle(console, place, undisturbed, other)
             rmtree(place.warehouse)
         if more:
-            print(f"{drawn} random moments")
+            print(f"{drawn} random moments, {hit} of them before the run's end")
