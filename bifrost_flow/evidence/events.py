@@ -28,6 +28,8 @@ _MAX_KNOWN = 200_000
 # How far behind the start of its line the time of a header may stand; nearer where all of a log's stand so.
 _HEAD_REACH, _NEAR_REACH = 70, 12
 _SLOW_QUERY, _STATED = r"^# User@Host: ", r"^SET timestamp=(\d{9,10})\b"
+# What the W3C's extended format says of the lines below.
+_DIRECTIVE = r"^#(?:Software|Version|Date|Fields|Remark|Start-Date|End-Date): "
 _CONTROL = "[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\x7f\ufeff]"
 _LEVEL_WORD = r"^\s*[\[(<]?(?:(?i:trace|debug|info|notice|warn|warning|error|severe|critical|fatal)[\])>]|(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|LOG)\b)[\s:|-]*"
 
@@ -87,7 +89,7 @@ def split_events(blocks: Iterable[pl.Series]) -> Iterator[EventBlock]:
         block = next(blocks, None)
         seen = _look(lines, shapes)
         reader = reader or _Reader(seen.head(SAMPLE_LINES))
-        marks = reader.mark(seen)
+        marks = reader.mark(seen, final=block is None)
         cut = len(lines) if block is None else _last_start(marks)
         held = lines[cut:]
         if len(held) > MAX_EVENT_LINES or held.str.len_bytes().sum() > MAX_HELD_BYTES:
@@ -124,12 +126,13 @@ class _Reader:
         self._known: dict[str, tuple[str | int | None, str, str]] = {}
         telling = sample.filter(~pl.col("blank"))
         self._json = bool(len(telling)) and is_json_log(telling["line"][0])
-        self._reach, self._slow = _HEAD_REACH, False
+        self._reach, self._slow, self._directed = _HEAD_REACH, False, False
         heads = telling.filter(self._heads())
         if len(heads) and (heads["start"] <= _NEAR_REACH).sum() >= 0.95 * len(heads):
             self._reach = _NEAR_REACH
         # A slow query's lines begin with its time, or with its user where the time is that of the one before.
         self._slow = telling["line"].str.contains(_SLOW_QUERY).any()
+        self._directed = telling["line"].str.contains(_DIRECTIVE).any()
         leads = bool(len(telling)) and telling.select(self._heads()).to_series()[0]
         share = len(heads) / max(1, find_reports(sample).starts.sum())
         self._headed = (
@@ -145,9 +148,10 @@ class _Reader:
             timed = line.shift(1).str.starts_with("# Time: ").fill_null(value=False)
             return line.str.starts_with("# Time: ") | (line.str.contains(_SLOW_QUERY) & ~timed)
         dated = pl.col("when").is_not_null() | (pl.col("start") <= _NEAR_REACH)
-        return (
+        heads = (
             pl.col("start").is_not_null() & ~pl.col("indented") & (pl.col("start") <= self._reach) & dated
         ).fill_null(value=False)
+        return heads | pl.col("line").str.contains(_DIRECTIVE) if self._directed else heads
 
     def _is_dated_by_lines(self, sample: pl.DataFrame) -> bool:
         """Tell whether blocks of lines begin with a line that holds nothing but their time."""
@@ -156,23 +160,23 @@ class _Reader:
         heads = heads.filter("head")
         return len(heads) > 1 and bool((heads["bare"] & heads["fresh"]).all())
 
-    def mark(self, seen: pl.DataFrame) -> pl.Series:
+    def mark(self, seen: pl.DataFrame, *, final: bool) -> pl.Series:
         """Return for each line 1 if it starts an event, 0 if it goes on with one, -1 if it belongs to none."""
         if self._json:
             return self._mark_objects(seen)
         if not self._headed:
-            return _mark(*find_reports(seen))
+            return _mark(*find_reports(seen, final=final))
         heads = seen.select(self._heads()).to_series()
         found = heads.arg_true()
         ahead = int(found[0]) if len(found) else len(heads)
-        starts, outside = find_reports(seen[:ahead])
+        starts, outside = find_reports(seen[:ahead], final=final)
         opened = pl.Series([False] * (len(heads) - ahead), dtype=pl.Boolean)
         starts = heads | pl.concat([starts, opened])
         return _mark(starts | _overlong(starts), pl.concat([outside, opened]))
 
     def _mark_objects(self, seen: pl.DataFrame) -> pl.Series:
         starts = pl.Series(find_starts(seen["line"].to_list()), dtype=pl.Boolean)
-        loose = starts & ~seen["line"].str.contains(r"^\s*[{\[]")
+        loose = starts & ~seen["line"].str.contains(r"^\s*[{\[\]}\"]")
         if loose.any():
             # Plain text among objects: a crash, for one.
             starts = starts & (~loose | find_reports(seen).starts)

@@ -15,7 +15,7 @@ NAMES = {
     "warn": "warning", "warning": "warning", "wrn": "warning", "wa": "warning", "deprecation": "warning", "deprecated": "warning",
     "error": "error", "err": "error", "severe": "error", "failure": "error", "eror": "error", "erro": "error", "failed": "error", "fail": "error", "er": "error", "ftl": "critical",
     "critical": "critical", "crit": "critical", "fatal": "critical", "alert": "critical", "emerg": "critical", "dpanic": "critical", "cr": "critical", "al": "critical", "em": "critical",
-    "emergency": "critical", "panic": "critical", "fatal error": "critical", "parse error": "error",
+    "fault": "critical", "emergency": "critical", "panic": "critical", "fatal error": "critical", "parse error": "error",
 }  # fmt: skip
 LETTERS = {
     "T": "trace",
@@ -29,6 +29,7 @@ LETTERS = {
     "F": "critical",
     "A": "critical",
 }
+_CODES = {"I": "info", "A": "info", "W": "warning", "E": "error", "S": "error"}
 _PRIORITIES = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
 _REDIS = {".": "debug", "-": "info", "*": "info", "#": "warning"}
 
@@ -37,16 +38,20 @@ _KEY = re.compile(
     r"\b(?:level|lvl|severity|loglevel|log_level|levelname|log\.level|prio|priority)[\"']?\s?[=:]\s*[\"']?([A-Za-z]+)",
     re.I,
 )
-_BRACKET = re.compile(r"[\[(<|](?:[\w.-]{1,30}:)?\s*([A-Za-z]{2,13}\d?)\s*[\])>|:,]|\[([A-Za-z]+) ")
+_BRACKET = re.compile(r"[\[(<|](?:[\w.-]{0,30}:)?\s*([A-Za-z]{2,13}\d?)\s*[\])>|:,]|\[([A-Za-z]+) ")
 _UPPER = re.compile(
-    r"(?<![\w.-])(?<!\bno )(?<!\bNo )(?<!without )(TRACE|DEBUG\d?|FINEST|FINER|VERBOSE|INFO|NOTICE|WARN|WARNING|ERROR|ERR|SEVERE|CRITICAL|CRIT|FATAL|EMERG|PANIC|INF|WRN|DBG|FTL"
-    r"|(?:FINE|ALERT|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|Note|Notice|Info|Debug|Warning|Error|Fatal|Critical)(?=:))(?![\w.-])"
-    r"|(?<![A-Za-z])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|LOG|PANIC)(?=[:\]\s|,])"
+    r"(?<![\w.-])(?<!\bno )(?<!\bNo )(?<!without )(TRACE|DEBUG\d?|FINEST|FINER|VERBOSE|INFO|NOTICE|WARN|WARNING|ERROR|ERR(?!=)|SEVERE|CRITICAL|CRIT|FATAL|EMERG|PANIC|INF|WRN|DBG|FTL"
+    r"|(?:FINE|(?<![A-Z] )ALERT|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|Note|Notice|Info|Debug|Warning|Error|Fatal error|Fatal|Critical)(?=:))(?![\w.-])"
+    r"|(?<![A-Za-z])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|LOG|PANIC|(?<=\.)ALERT|EMERGENCY)(?=[:\]\s|,]|\",)"
 )
 _NEXT = re.compile(
     r"^[\s\])>|:,;*-]*(?:std(?:out|err) [FP] +)?(?:PHP )?(fail(?=:)|(?i:fatal error|trce|dbug|parse error|information|deprecated|verbose|inf|wrn|dbg|ftl|erro?|noti|debu"
-    rf"|{_LOW}))(?=[\s:\]|,]|$)"
+    rf"|{_LOW}))(?=[\s:\]|,/]|$)"
 )
+# A column of a table, behind the thread's number.
+_COLUMN = re.compile(r"^\s*(?:0x)?\d+ {2,}(Error|Fault|Info|Debug) {2,}")
+# IBM's programs end the number of a message with its level, as of I, W, E and S(evere).
+_CODED = re.compile(r"(?:^|[\s\[(])[A-Z]{3,8}-?\d{1,6}([IWESA])(?=[:\s\]])")
 _LOWER = re.compile(rf"(?:^|[\s\]:])(?<!\bno )(?<!without )({_LOW}):(?=\s|$)|\t({_LOW})\t|\]: ({_LOW}) ")
 _FACILITY = re.compile(
     r"\b(?:kern|user|mail|daemon|auth|syslog|cron|authpriv|ftp|local\d)\.(emerg|alert|crit|err|error|warn|warning|notice|info|debug)\b"
@@ -57,7 +62,7 @@ _SHORT = re.compile(r"^\s*(In|Wa|Er|Cr|Al|Em|No|Db)\(\d+\)")
 _BRIEF = re.compile(r"^([VDIWEF])/[\w.:-]+ ?(?:\(|: )")
 _REDIS_MARK = re.compile(r"^ ([.*#-]) ")
 _RAISED = re.compile(
-    r"^[\s\]|:-]*(?:(panic: |fatal error: |thread '[^']*' panicked at)|Traceback \(most recent call|Exception in thread |Unhandled exception|[\w.$]*(?:Error|Exception)(?:: |$))"
+    r"^[\s\]|:-]*(?:(panic: |fatal error: |thread '[^']*' panicked at)|Traceback \(most recent call|Exception in thread |Unhandled exception|exception '[\w\\]+' with message|[\w.$]*(?:Error|Exception)(?:: | \(|$))"
 )
 _SECOND = re.compile(
     r"^(SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST|ERROR|WARN|DEBUG|FATAL): |^LEVEL ?: (\w+)|.*\sLEVEL ?: (\w+)$"
@@ -102,7 +107,7 @@ HINT = (
     r"|exception|deprecat|level|severity|prio|lvl|cef:|[\[(<|:]\s*(?:log|ok|statement|system|audit|success|detail|hint|context|config|all)\b)"
     r"|ERR|INFO|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|FINE|[a-z]Error\b|^[\[<]?[DIWEFNCAT],? ?[\[(]?\x00|^[VDIWEF]/|^<\d"
     r"|(?:^|\x00)[\s\])|:-]*(?:t?\d+ +){0,2}[TVDIWEFCA](?:\(|[ /\[:|]|$)|\x00 [.*#-] |(?:^|\x00)\s*(?:In|Wa|Er|Cr|Al|Em|No|Db)\("
-    r"|%[A-Z0-9_]+-|\" (?:-?\d+ )?\d|\b(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) "
+    r"|%[A-Z0-9_]+-|[A-Z]{3}-?[0-9]+[IWESA]\b|/\+?\d \d|\" (?:-?\d+ )?\d|\b(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) "
 )
 
 # In order of preference.
@@ -116,6 +121,9 @@ NUMBERED = (
         r"\" (?:-?\d+ )??(\d{3}) (?:\d+|-)",
         _read_status,
     ),
+    # HAProxy's, behind its timers, and Squid's, behind what its cache did.
+    Numbered(r"(?:-?\d+/){4}\+?\d+ (\d{3}) \+?\d+ ", _read_status),
+    Numbered(r"\b[A-Z]+(?:_[A-Z]+)*/(\d{3}) \d+ [A-Z]+ ", _read_status),
     Numbered(
         r"\b(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) \S+ (?:\S+ ){0,2}?(\d{3}) (?:\d+|-) ", _read_status
     ),
@@ -145,6 +153,8 @@ def find_level(before: str, after: str) -> str | int | None:
     if level is not None:
         return level
     line = before + after
+    if found := _CODED.search(head):
+        return _CODES[found[1]]
     number = next((number for number, probe in enumerate(_PROBES) if probe.search(line)), None)
     if number is None and (found := _RAISED.match(after)):
         return "critical" if found[1] else "error"
@@ -155,7 +165,7 @@ def _find_behind(text: str, *, stamped: bool) -> str | None:
     """Return the level in `text`, which stands behind the time."""
     if found := _LETTER.match(text):
         return LETTERS[found[1]]
-    for pattern in (_NEXT, _SHORT):
+    for pattern in (_NEXT, _SHORT, _COLUMN):
         if found := pattern.match(text):
             return NAMES[found[1].lower()]
     if level := _find_words(text):

@@ -9,9 +9,9 @@ import polars as pl
 # A line of a report by its looks alone.
 FRAME = (
     r"^(?:\s+at \S|\s+File \"|\s*Caused by:|\s*\.\.\. \d+ (?:more|common)|\s*Suppressed: |\tfrom |\s+from \S+:\d|[}\])]+[;,]?$"
-    r"|The above exception was|During handling of the above|goroutine \d+ \[|created by [\w./]+\.|\[signal [A-Z]|\s+\S+\.go:\d+|\s*-->|\s*\d+ \||\s*\|\s|\s*\^"
+    r"|The above exception was|During handling of the above|goroutine \d+ \[|created by [\w./]+\.|\[signal [A-Z]|\s+\S+\.(?:go|s):\d+|\s*-->|\s*\d+ \||\s*\|\s|\s*\^"
     r"|(?:PHP )?Stack trace:$|\[stacktrace\]$|(?:PHP )? +thrown in |\s+--- End of |<asynchronous suspension>$|\*\* \([A-Z][\w.]*\) |\s+\(\w+ \d[\w.-]*\) "
-    r"|\s*(?:PHP +)?#?\d+[:.]? +(?:0x[0-9a-f]+ |\{main\}|\[internal function\]|\S+\(\d+\): |.+ \((?:file|package|dart):)|\s*(?:\S+ \([\d.]+\) )?\S+:\d+:in [`'])"
+    r"|\s*(?:PHP +)?#?\d+[:.]? +(?:0x[0-9a-f]+ |\{main\}|\[internal function\]|\S+\(\d+\): |.+ \((?:file|package|dart):)|\s*(?:\S+ \([\d.]+\) )?\S+:\d+:in [`'][^`']+'\s*$)"
 )
 _RAISED = r"^(?:[A-Za-z_][\w.$]*)?(?:Error|Exception|Warning|Interrupt|Exit|Failure|Iteration)(?::|$)"
 _TRACEBACK = "Traceback (most recent call last):"
@@ -35,8 +35,11 @@ class Reports(NamedTuple):
     outside: pl.Series
 
 
-def find_reports(seen: pl.DataFrame) -> Reports:
-    """Return where events start among lines (`line`, `blank`, `indented`) that stand each by itself, but for reports."""
+def find_reports(seen: pl.DataFrame, *, final: bool = True) -> Reports:
+    """Return where events start among lines (`line`, `blank`, `indented`) that stand each by itself, but for reports.
+
+    Unless `final`, more lines follow these, and the last goes on with a report if it may.
+    """
     line, blank, indented = pl.col("line"), pl.col("blank"), pl.col("indented")
     text = pl.when(~blank).then(line)
     near = seen.select(
@@ -68,7 +71,9 @@ def find_reports(seen: pl.DataFrame) -> Reports:
     traced = (pl.col("flush") == _TRACEBACK) & ~indented & line.str.contains(r"^[A-Za-z_][\w.]*(?::|$)")
     chained = above.str.contains(_CHAINS)
     called = (
-        line.str.contains(_CALLED) & above.str.contains(_PLACE) & below.str.contains(_PLACE).fill_null(value=True)
+        line.str.contains(_CALLED)
+        & above.str.contains(_PLACE)
+        & below.str.contains(_PLACE).fill_null(value=not final)
     )
     goes_on = (
         (inner.forward_fill().fill_null(value=False) & indented)
