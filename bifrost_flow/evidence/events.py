@@ -127,6 +127,9 @@ class _Reader:
         telling = sample.filter(~pl.col("blank"))
         self._json = bool(len(telling)) and is_json_log(telling["line"][0])
         self._reach, self._slow, self._directed = _HEAD_REACH, False, False
+        inset = telling.filter(pl.col("indented") & pl.col("when").is_not_null())
+        # Some programs indent all that they say.
+        self._inset = (inset["start"] <= _NEAR_REACH).sum() >= HEADED_SHARE * max(1, len(telling))
         heads = telling.filter(self._heads())
         if len(heads) and (heads["start"] <= _NEAR_REACH).sum() >= 0.95 * len(heads):
             self._reach = _NEAR_REACH
@@ -148,9 +151,10 @@ class _Reader:
             timed = line.shift(1).str.starts_with("# Time: ").fill_null(value=False)
             return line.str.starts_with("# Time: ") | (line.str.contains(_SLOW_QUERY) & ~timed)
         dated = pl.col("when").is_not_null() | (pl.col("start") <= _NEAR_REACH)
-        heads = (
-            pl.col("start").is_not_null() & ~pl.col("indented") & (pl.col("start") <= self._reach) & dated
-        ).fill_null(value=False)
+        flush = pl.lit(value=True) if self._inset else ~pl.col("indented")
+        heads = (pl.col("start").is_not_null() & flush & (pl.col("start") <= self._reach) & dated).fill_null(
+            value=False
+        )
         return heads | pl.col("line").str.contains(_DIRECTIVE) if self._directed else heads
 
     def _is_dated_by_lines(self, sample: pl.DataFrame) -> bool:
@@ -169,7 +173,7 @@ class _Reader:
         heads = seen.select(self._heads()).to_series()
         found = heads.arg_true()
         ahead = int(found[0]) if len(found) else len(heads)
-        starts, outside = find_reports(seen[:ahead], final=final)
+        starts, outside = find_reports(seen[:ahead], final=final or ahead < len(heads))
         opened = pl.Series([False] * (len(heads) - ahead), dtype=pl.Boolean)
         starts = heads | pl.concat([starts, opened])
         return _mark(starts | _overlong(starts), pl.concat([outside, opened]))

@@ -35,7 +35,7 @@ _REDIS = {".": "debug", "-": "info", "*": "info", "#": "warning"}
 
 _LOW = "trace|debug|info|notice|warning|warn|error|err|critical|crit|fatal|alert|emerg|panic"
 _KEY = re.compile(
-    r"\b(?:level|lvl|severity|loglevel|log_level|levelname|log\.level|prio|priority)[\"']?\s?[=:]\s*[\"']?([A-Za-z]+)",
+    r"\b(?:(?:level|lvl|severity|loglevel|log_level|levelname|log\.level|prio|priority)[\"']?\s?[=:]\s*[\"']?|at=(?=info|warn|error))([A-Za-z]+)",
     re.I,
 )
 _BRACKET = re.compile(r"[\[(<|](?:[\w.-]{0,30}:)?\s*([A-Za-z]{2,13}\d?)\s*[\])>|:,]|\[([A-Za-z]+) ")
@@ -56,7 +56,12 @@ _LOWER = re.compile(rf"(?:^|[\s\]:])(?<!\bno )(?<!without )({_LOW}):(?=\s|$)|\t(
 _FACILITY = re.compile(
     r"\b(?:kern|user|mail|daemon|auth|syslog|cron|authpriv|ftp|local\d)\.(emerg|alert|crit|err|error|warn|warning|notice|info|debug)\b"
 )
-_LETTER = re.compile(r"^[\s\])|:-]*(?:t?\d+ +){0,2}([TVDIWEFCA])(?:\(\d+\))?(?=[ /\[:|]|$)")
+_LETTER = re.compile(r"^[\s\])|:-]*(?:t?\d+ +){0,2}([TVDIWEFCA]|N(?= \|))(?:\(\d+\))?(?=[ /\[:|!]|$)")
+# In lower case, with the place in the program that speaks.
+_TRACED = re.compile(r"^ ([diwef]) \w+ +[\w.]+\.\w{1,3}\(\d+\) : ")
+_DISPLAY = re.compile(r"^[\s\[\d.\])]*\((EE|WW|II)\) ")
+# The only word in front of the time.
+_AHEAD = re.compile(rf"^[\[(<\"]?({_LOW}|information|verbose)[\])>\"]?[\s,;|]+[\[(<\"]?$", re.IGNORECASE)
 _FIRST_LETTER = re.compile(r"^[\[<]?([DIWEFNCAT]),? ?[\[(]?$")
 _SHORT = re.compile(r"^\s*(In|Wa|Er|Cr|Al|Em|No|Db)\(\d+\)")
 _BRIEF = re.compile(r"^([VDIWEF])/[\w.:-]+ ?(?:\(|: )")
@@ -106,7 +111,7 @@ HINT = (
     r"(?i:trace|trce|trc\b|finest|finer|\bfine\b|verbose|silly|debu|dbg|dbug|vrb|\binfo|\binf\b|\bnoti|\bnote\b|warn|wrn|\berr|[^a-z]err|eror|severe|fail|crit|fatal|ftl\b|alert|emerg|panic"
     r"|exception|deprecat|level|severity|prio|lvl|cef:|[\[(<|:]\s*(?:log|ok|statement|system|audit|success|detail|hint|context|config|all)\b)"
     r"|ERR|INFO|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|FINE|[a-z]Error\b|^[\[<]?[DIWEFNCAT],? ?[\[(]?\x00|^[VDIWEF]/|^<\d"
-    r"|(?:^|\x00)[\s\])|:-]*(?:t?\d+ +){0,2}[TVDIWEFCA](?:\(|[ /\[:|]|$)|\x00 [.*#-] |(?:^|\x00)\s*(?:In|Wa|Er|Cr|Al|Em|No|Db)\("
+    r"|(?:^|\x00)[\s\])|:-]*(?:t?\d+ +){0,2}(?:[TVDIWEFCA](?:\(|[ /\[:|!]|$)|N \|)|\x00 [.*#-] |\x00 [diwef] \w|\((?:EE|WW|II)\)|\bat=|(?:^|\x00)\s*(?:In|Wa|Er|Cr|Al|Em|No|Db)\("
     r"|%[A-Z0-9_]+-|[A-Z]{3}-?[0-9]+[IWESA]\b|/\+?\d \d|\" (?:-?\d+ )?\d|\b(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) "
 )
 
@@ -146,6 +151,8 @@ def find_level(before: str, after: str) -> str | int | None:
     level = _find_behind(head, stamped=bool(before))
     if level is None and before:
         level = _find_words(before)
+    if level is None and (found := _AHEAD.match(before)):
+        level = NAMES[found[1].lower()]
     if level is None and (found := _FIRST_LETTER.match(before)):
         level = LETTERS[found[1]]
     if level is None and (found := _LOWER.search(head) or _FACILITY.search(head)):
@@ -163,8 +170,8 @@ def find_level(before: str, after: str) -> str | int | None:
 
 def _find_behind(text: str, *, stamped: bool) -> str | None:
     """Return the level in `text`, which stands behind the time."""
-    if found := _LETTER.match(text):
-        return LETTERS[found[1]]
+    if found := _LETTER.match(text) or _TRACED.match(text) or _DISPLAY.match(text):
+        return LETTERS[found[1][0].upper()]
     for pattern in (_NEXT, _SHORT, _COLUMN):
         if found := pattern.match(text):
             return NAMES[found[1].lower()]
@@ -179,7 +186,7 @@ def _find_behind(text: str, *, stamped: bool) -> str | None:
 def _find_words(text: str) -> str | None:
     for found in _BRACKET.finditer(text):
         word = (found[1] or found[2]).lower()
-        if len(word) > 2 and (level := NAMES.get(word)):
+        if len(word) > 2 and word != "all" and (level := NAMES.get(word)):
             return level
     if found := _UPPER.search(text):
         return NAMES[(found[1] or found[2]).lower()]

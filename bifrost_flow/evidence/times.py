@@ -46,10 +46,11 @@ _FORMS = (
     rf"(?P<mo>\d{{1,2}})/(?P<d>\d{{1,2}})/(?P<y>20\d\d)(?:[ T]+|, ?|[-:]){_CLOCK}{_AMPM}{_ZONE}",
     rf"(?P<d>\d{{1,2}})[.-](?P<mo>\d\d)[.-](?P<y>20\d\d)(?:[ T]+|, ?){_CLOCK}{_AMPM}{_ZONE}",
     rf"(?P<y2>\d\d)[/-](?P<mo>\d\d)[/-](?P<d>\d\d) +{_CLOCK}{_ZONE}",
-    rf"(?P<mo>\d{{1,2}})/(?P<d>\d{{1,2}})/(?P<y2>\d\d),? {_CLOCK}{_AMPM}{_ZONE}",
+    rf"(?P<mo>\d{{1,2}})/(?P<d>\d{{1,2}})/(?P<y2>\d\d)(?:,? |-){_CLOCK}{_AMPM}{_ZONE}",
     rf"(?P<y2>\d\d)(?P<mo>[01]\d)(?P<d>[0-3]\d) +{_CLOCK}",
     r"(?P<y2>\d\d)(?P<mo>[01]\d)(?P<d>[0-3]\d) (?P<h>[0-2]\d)(?P<m>[0-5]\d)@(?![\d.])",
     r"(?P<mo>[01]\d)(?P<d>[0-3]\d) (?P<h>\d\d):(?P<m>\d\d):@",
+    r"(?P<mo>[01]\d)(?P<d>[0-3]\d)/(?P<h>[0-2]\d)(?P<m>[0-5]\d)@(?![\w/])",
     rf"(?P<mo>[01]\d)[-./](?P<d>[0-3]\d)[ -]{_CLOCK}",
     r"(?P<y>20\d\d)[-/](?P<mo>[01]\d)[-/](?P<d>[0-3]\d)[T ](?P<h>[0-2]\d):(?P<m>[0-5]\d)(?P<z>Z)?(?![\d:])",
     rf"(?P<d>\d{{1,2}})-{_MON}(?:-(?P<y>\d{{4}}))? (?P<h>[0-2]\d):(?P<m>[0-5]\d)(?![\d:])",
@@ -73,7 +74,7 @@ _MONTHLY = frozenset(number for number, form in enumerate(_FORMS) if "(?P<mon>" 
 _ANY_MONTH = re.compile(f"(?i:{'|'.join(_MONTHS)})[ /,-]")
 _STARTS = " \t[](<>{|\"'=,:;-*#@\u00a0\ufeff"
 # What every form holds: a line without it is not looked at.
-HINT = r"[0-9][:.][0-9]{1,2}[:.][0-9]|[0-9]{8}|[0-9]{6} [0-9]{6}|[0-9][T ][0-9]{2}:[0-9]{2}|-[A-Z][a-z]{2} [0-9]{2}:|@4[0-9a-f]{23}"
+HINT = r"[0-9][:.][0-9]{1,2}[:.][0-9]|[0-9]{8}|[0-9]{6} [0-9]{6}|[0-9]{4}/[0-9]{6}|[0-9][T ][0-9]{2}:[0-9]{2}|-[A-Z][a-z]{2} [0-9]{2}:|@4[0-9a-f]{23}"
 # In front of a number that dates its line: digits, punctuation, one key.
 _BEFORE_EPOCH = re.compile(r"^(?:[^A-Za-z]*(?:[\w.-]+[=:]\"?)?|.*[(\[{<])$")
 

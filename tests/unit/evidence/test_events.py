@@ -146,6 +146,10 @@ BOUNDARIES = {
         ],
         [(1, 1), (2, 5), (6, 9)],
     ),
+    "lines that are all indented": (
+        ["==> Starting", "", "    2021/05/06 07:08:09 [INFO] a", "    2021/05/06 07:08:10 [WARN] b", "      c"],
+        [(1, 1), (3, 3), (4, 5)],
+    ),
     "records below their dates": (
         ["Audit of a database", "Version 1", "", "Wed Oct  7 13:01:06 2020 -04:00", "ACTION : 'a'", "STATUS : 0", "", "Wed Oct  7 13:01:07 2020 -04:00", "ACTION : 'b'"],
         [(1, 1), (2, 2), (4, 6), (8, 9)],
