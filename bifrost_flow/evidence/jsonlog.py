@@ -123,7 +123,11 @@ def _judge(flat: dict[str, object]) -> str | None:
         word = flat.get(key)
         if isinstance(word, str):
             word = word.strip()
-            if level := NAMES.get(word.lower()) if len(word) > 2 else LETTERS.get(word.upper()):
+            if (
+                level := NAMES.get(word.lower())
+                if len(word) > 2
+                else LETTERS.get(word.upper().rstrip("12345"))
+            ):
                 return level
     for key in _NUMBER_KEYS:
         number = flat.get(key)

@@ -15,7 +15,7 @@ NAMES = {
     "warn": "warning", "warning": "warning", "wrn": "warning", "wa": "warning", "deprecation": "warning", "deprecated": "warning",
     "error": "error", "err": "error", "severe": "error", "failure": "error", "eror": "error", "erro": "error", "failed": "error", "fail": "error", "er": "error", "ftl": "critical",
     "critical": "critical", "crit": "critical", "fatal": "critical", "alert": "critical", "emerg": "critical", "dpanic": "critical", "cr": "critical", "al": "critical", "em": "critical",
-    "emergency": "critical", "panic": "critical", "fatal error": "critical", "parse error": "error",
+    "fault": "critical", "emergency": "critical", "panic": "critical", "fatal error": "critical", "parse error": "error",
 }  # fmt: skip
 LETTERS = {
     "T": "trace",
@@ -29,35 +29,45 @@ LETTERS = {
     "F": "critical",
     "A": "critical",
 }
+_CODES = {"I": "info", "A": "info", "W": "warning", "E": "error", "S": "error"}
 _PRIORITIES = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")
 _REDIS = {".": "debug", "-": "info", "*": "info", "#": "warning"}
 
 _LOW = "trace|debug|info|notice|warning|warn|error|err|critical|crit|fatal|alert|emerg|panic"
 _KEY = re.compile(
-    r"\b(?:level|lvl|severity|loglevel|log_level|levelname|log\.level|prio|priority)[\"']?\s?[=:]\s*[\"']?([A-Za-z]+)",
+    r"\b(?:(?:level|lvl|severity|loglevel|log_level|levelname|log\.level|prio|priority)[\"']?\s?[=:]\s*[\"']?|at=(?=info|warn|error))([A-Za-z]+)",
     re.I,
 )
-_BRACKET = re.compile(r"[\[(<|](?:[\w.-]{1,30}:)?\s*([A-Za-z]{2,13}\d?)\s*[\])>|:,]|\[([A-Za-z]+) ")
+_BRACKET = re.compile(r"[\[(<|](?:[\w.-]{0,30}:)?\s*([A-Za-z]{2,13}\d?)\s*[\])>|:,]|\[([A-Za-z]+) ")
 _UPPER = re.compile(
-    r"(?<![\w.-])(?<!\bno )(?<!\bNo )(?<!without )(TRACE|DEBUG\d?|FINEST|FINER|VERBOSE|INFO|NOTICE|WARN|WARNING|ERROR|ERR|SEVERE|CRITICAL|CRIT|FATAL|EMERG|PANIC|INF|WRN|DBG|FTL"
-    r"|(?:FINE|ALERT|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|Note|Notice|Info|Debug|Warning|Error|Fatal|Critical)(?=:))(?![\w.-])"
-    r"|(?<![A-Za-z])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|LOG|PANIC)(?=[:\]\s|,])"
+    r"(?<![\w.-])(?<!\bno )(?<!\bNo )(?<!without )(TRACE|DEBUG\d?|FINEST|FINER|VERBOSE|INFO|NOTICE|WARN|WARNING|ERROR|ERR(?!=)|SEVERE|CRITICAL|CRIT|FATAL|EMERG|PANIC|INF|WRN|DBG|FTL"
+    r"|(?:FINE|(?<![A-Z] )ALERT|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|Note|Notice|Info|Debug|Warning|Error|Fatal error|Fatal|Critical)(?=:))(?![\w.-])"
+    r"|(?<![A-Za-z])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|LOG|PANIC|(?<=\.)ALERT|EMERGENCY)(?=[:\]\s|,]|\",)"
 )
 _NEXT = re.compile(
     r"^[\s\])>|:,;*-]*(?:std(?:out|err) [FP] +)?(?:PHP )?(fail(?=:)|(?i:fatal error|trce|dbug|parse error|information|deprecated|verbose|inf|wrn|dbg|ftl|erro?|noti|debu"
-    rf"|{_LOW}))(?=[\s:\]|,]|$)"
+    rf"|{_LOW}))(?=[\s:\]|,/]|$)"
 )
+# A column of a table, behind the thread's number.
+_COLUMN = re.compile(r"^\s*(?:0x)?\d+ {2,}(Error|Fault|Info|Debug) {2,}")
+# IBM's programs end the number of a message with its level, as of I, W, E and S(evere).
+_CODED = re.compile(r"(?:^|[\s\[(])[A-Z]{3,8}-?\d{1,6}([IWESA])(?=[:\s\]])")
 _LOWER = re.compile(rf"(?:^|[\s\]:])(?<!\bno )(?<!without )({_LOW}):(?=\s|$)|\t({_LOW})\t|\]: ({_LOW}) ")
 _FACILITY = re.compile(
     r"\b(?:kern|user|mail|daemon|auth|syslog|cron|authpriv|ftp|local\d)\.(emerg|alert|crit|err|error|warn|warning|notice|info|debug)\b"
 )
-_LETTER = re.compile(r"^[\s\])|:-]*(?:t?\d+ +){0,2}([TVDIWEFCA])(?:\(\d+\))?(?=[ /\[:|]|$)")
+_LETTER = re.compile(r"^[\s\])|:-]*(?:t?\d+ +){0,2}([TVDIWEFCA]|N(?= \|))(?:\(\d+\))?(?=[ /\[:|!]|$)")
+# In lower case, with the place in the program that speaks.
+_TRACED = re.compile(r"^ ([diwef]) \w+ +[\w.]+\.\w{1,3}\(\d+\) : ")
+_DISPLAY = re.compile(r"^[\s\[\d.\])]*\((EE|WW|II)\) ")
+# The only word in front of the time.
+_AHEAD = re.compile(rf"^[\[(<\"]?({_LOW}|information|verbose)[\])>\"]?[\s,;|]+[\[(<\"]?$", re.IGNORECASE)
 _FIRST_LETTER = re.compile(r"^[\[<]?([DIWEFNCAT]),? ?[\[(]?$")
 _SHORT = re.compile(r"^\s*(In|Wa|Er|Cr|Al|Em|No|Db)\(\d+\)")
 _BRIEF = re.compile(r"^([VDIWEF])/[\w.:-]+ ?(?:\(|: )")
 _REDIS_MARK = re.compile(r"^ ([.*#-]) ")
 _RAISED = re.compile(
-    r"^[\s\]|:-]*(?:(panic: |fatal error: |thread '[^']*' panicked at)|Traceback \(most recent call|Exception in thread |Unhandled exception|[\w.$]*(?:Error|Exception)(?:: |$))"
+    r"^[\s\]|:-]*(?:(panic: |fatal error: |thread '[^']*' panicked at)|Traceback \(most recent call|Exception in thread |Unhandled exception|exception '[\w\\]+' with message|[\w.$]*(?:Error|Exception)(?:: | \(|$))"
 )
 _SECOND = re.compile(
     r"^(SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST|ERROR|WARN|DEBUG|FATAL): |^LEVEL ?: (\w+)|.*\sLEVEL ?: (\w+)$"
@@ -101,8 +111,8 @@ HINT = (
     r"(?i:trace|trce|trc\b|finest|finer|\bfine\b|verbose|silly|debu|dbg|dbug|vrb|\binfo|\binf\b|\bnoti|\bnote\b|warn|wrn|\berr|[^a-z]err|eror|severe|fail|crit|fatal|ftl\b|alert|emerg|panic"
     r"|exception|deprecat|level|severity|prio|lvl|cef:|[\[(<|:]\s*(?:log|ok|statement|system|audit|success|detail|hint|context|config|all)\b)"
     r"|ERR|INFO|LOG|STATEMENT|CONTEXT|DETAIL|HINT|CONFIG|FINE|[a-z]Error\b|^[\[<]?[DIWEFNCAT],? ?[\[(]?\x00|^[VDIWEF]/|^<\d"
-    r"|(?:^|\x00)[\s\])|:-]*(?:t?\d+ +){0,2}[TVDIWEFCA](?:\(|[ /\[:|]|$)|\x00 [.*#-] |(?:^|\x00)\s*(?:In|Wa|Er|Cr|Al|Em|No|Db)\("
-    r"|%[A-Z0-9_]+-|\" (?:-?\d+ )?\d|\b(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) "
+    r"|(?:^|\x00)[\s\])|:-]*(?:t?\d+ +){0,2}(?:[TVDIWEFCA](?:\(|[ /\[:|!]|$)|N \|)|\x00 [.*#-] |\x00 [diwef] \w|\((?:EE|WW|II)\)|\bat=|(?:^|\x00)\s*(?:In|Wa|Er|Cr|Al|Em|No|Db)\("
+    r"|%[A-Z0-9_]+-|[A-Z]{3}-?[0-9]+[IWESA]\b|/\+?\d \d|\" (?:-?\d+ )?\d|\b(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) "
 )
 
 # In order of preference.
@@ -116,6 +126,9 @@ NUMBERED = (
         r"\" (?:-?\d+ )??(\d{3}) (?:\d+|-)",
         _read_status,
     ),
+    # HAProxy's, behind its timers, and Squid's, behind what its cache did.
+    Numbered(r"(?:-?\d+/){4}\+?\d+ (\d{3}) \+?\d+ ", _read_status),
+    Numbered(r"\b[A-Z]+(?:_[A-Z]+)*/(\d{3}) \d+ [A-Z]+ ", _read_status),
     Numbered(
         r"\b(?:GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS) \S+ (?:\S+ ){0,2}?(\d{3}) (?:\d+|-) ", _read_status
     ),
@@ -138,6 +151,8 @@ def find_level(before: str, after: str) -> str | int | None:
     level = _find_behind(head, stamped=bool(before))
     if level is None and before:
         level = _find_words(before)
+    if level is None and (found := _AHEAD.match(before)):
+        level = NAMES[found[1].lower()]
     if level is None and (found := _FIRST_LETTER.match(before)):
         level = LETTERS[found[1]]
     if level is None and (found := _LOWER.search(head) or _FACILITY.search(head)):
@@ -145,6 +160,8 @@ def find_level(before: str, after: str) -> str | int | None:
     if level is not None:
         return level
     line = before + after
+    if found := _CODED.search(head):
+        return _CODES[found[1]]
     number = next((number for number, probe in enumerate(_PROBES) if probe.search(line)), None)
     if number is None and (found := _RAISED.match(after)):
         return "critical" if found[1] else "error"
@@ -153,9 +170,9 @@ def find_level(before: str, after: str) -> str | int | None:
 
 def _find_behind(text: str, *, stamped: bool) -> str | None:
     """Return the level in `text`, which stands behind the time."""
-    if found := _LETTER.match(text):
-        return LETTERS[found[1]]
-    for pattern in (_NEXT, _SHORT):
+    if found := _LETTER.match(text) or _TRACED.match(text) or _DISPLAY.match(text):
+        return LETTERS[found[1][0].upper()]
+    for pattern in (_NEXT, _SHORT, _COLUMN):
         if found := pattern.match(text):
             return NAMES[found[1].lower()]
     if level := _find_words(text):
@@ -169,7 +186,7 @@ def _find_behind(text: str, *, stamped: bool) -> str | None:
 def _find_words(text: str) -> str | None:
     for found in _BRACKET.finditer(text):
         word = (found[1] or found[2]).lower()
-        if len(word) > 2 and (level := NAMES.get(word)):
+        if len(word) > 2 and word != "all" and (level := NAMES.get(word)):
             return level
     if found := _UPPER.search(text):
         return NAMES[(found[1] or found[2]).lower()]

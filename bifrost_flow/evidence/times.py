@@ -4,8 +4,9 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 # How far from the start of a line a time may stand and still be the line's own.
 REACH = 120
@@ -23,7 +24,8 @@ ZONES = {
 _MON = f"(?P<mon>(?i:{'|'.join(_MONTHS)}))"
 _DAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? )?"
 _NAMED = "|".join(sorted(ZONES, key=len, reverse=True))
-_ZONE = rf"(?:(?: ?(?P<z>[+-]\d\d:?\d\d|(?:UTC|GMT)[+-]\d{{1,2}}(?::?\d\d)?|{_NAMED})|(?P<zh>[+-]\d\d))(?!\w|:\d))?"
+_REGION = r"(?:Africa|America|Asia|Atlantic|Australia|Europe|Indian|Pacific)/[A-Z][A-Za-z_/]+"
+_ZONE = rf"(?:(?: ?(?P<z>[+-]\d\d:?\d\d|(?:UTC|GMT)[+-]\d{{1,2}}(?::?\d\d)?|{_NAMED}|{_REGION})|(?P<zh>[+-]\d\d))(?!\w|:\d))?"
 # `@` stands for seconds and fraction, which are read as numbers; the rest is the same for all lines of a minute.
 _CLOCK = r"(?P<h>\d{1,2}):(?P<m>\d\d):@"
 _AMPM = r"(?: ?(?P<ap>[AaPp][Mm])(?!\w))?"
@@ -33,7 +35,7 @@ _FORMS = (
     rf"(?P<y>20\d\d|19\d\d)[-/.](?P<mo>\d\d)[-/.](?P<d>\d\d)(?:[T_]| +|-|, )(?P<h>\d{{1,2}})[:.](?P<m>\d\d)[:.]@{_AMPM}(?:(?P<zm>[+-]\d{{3}})(?!\d)|{_ZONE})",
     rf"(?P<d>\d{{1,2}})/{_MON}/(?P<y>\d{{4}})[: ]{_CLOCK}{_ZONE}",
     rf"{_DAY}{_MON} +(?P<d>\d{{1,2}}) {_CLOCK}(?: ?(?P<z1>{_NAMED}))? (?P<y>\d{{4}})(?!\d){_ZONE}",
-    rf"{_DAY}(?P<d>\d{{1,2}})[ -]{_MON},?[ -](?P<y>\d{{4}})[ :]{_CLOCK}{_AMPM}{_ZONE}",
+    rf"{_DAY}(?P<d>\d{{1,2}})[ -]{_MON},?[ -](?P<y>\d{{4}})(?:[ :]|::){_CLOCK}{_AMPM}{_ZONE}",
     rf"{_DAY}{_MON} +(?P<d>\d{{1,2}}),? (?P<y>\d{{4}}),?(?: at)? {_CLOCK}{_AMPM}{_ZONE}",
     rf"{_DAY}{_MON} +(?P<d>\d{{1,2}}) {_CLOCK}{_ZONE}",
     rf"{_DAY}(?P<d>\d{{1,2}}) {_MON} {_CLOCK}{_ZONE}",
@@ -41,15 +43,17 @@ _FORMS = (
     # Numbers without leading zeros, the last of them milliseconds.
     r"(?P<y>20\d\d)(?P<mo>[01]\d)(?P<d>[0-3]\d)-(?P<h>\d{1,2}):(?P<m>\d{1,2}):(?P<s>\d{1,2}):(?P<ms>\d{1,3})(?!\d)",
     r"(?P<y>20\d\d)(?P<mo>[01]\d)(?P<d>[0-3]\d)[-T _]?(?P<h>[0-2]\d)(?P<m>[0-5]\d)@(?P<z>Z|[+-]\d\d:?\d\d)?(?!\d)",
-    rf"(?P<mo>\d{{1,2}})/(?P<d>\d{{1,2}})/(?P<y>20\d\d)(?:[ T]+|, ?|-){_CLOCK}{_AMPM}{_ZONE}",
+    rf"(?P<mo>\d{{1,2}})/(?P<d>\d{{1,2}})/(?P<y>20\d\d)(?:[ T]+|, ?|[-:]){_CLOCK}{_AMPM}{_ZONE}",
     rf"(?P<d>\d{{1,2}})[.-](?P<mo>\d\d)[.-](?P<y>20\d\d)(?:[ T]+|, ?){_CLOCK}{_AMPM}{_ZONE}",
     rf"(?P<y2>\d\d)[/-](?P<mo>\d\d)[/-](?P<d>\d\d) +{_CLOCK}{_ZONE}",
-    rf"(?P<mo>\d{{1,2}})/(?P<d>\d{{1,2}})/(?P<y2>\d\d),? {_CLOCK}{_AMPM}{_ZONE}",
+    rf"(?P<mo>\d{{1,2}})/(?P<d>\d{{1,2}})/(?P<y2>\d\d)(?:,? |-){_CLOCK}{_AMPM}{_ZONE}",
     rf"(?P<y2>\d\d)(?P<mo>[01]\d)(?P<d>[0-3]\d) +{_CLOCK}",
     r"(?P<y2>\d\d)(?P<mo>[01]\d)(?P<d>[0-3]\d) (?P<h>[0-2]\d)(?P<m>[0-5]\d)@(?![\d.])",
     r"(?P<mo>[01]\d)(?P<d>[0-3]\d) (?P<h>\d\d):(?P<m>\d\d):@",
+    r"(?P<mo>[01]\d)(?P<d>[0-3]\d)/(?P<h>[0-2]\d)(?P<m>[0-5]\d)@(?![\w/])",
     rf"(?P<mo>[01]\d)[-./](?P<d>[0-3]\d)[ -]{_CLOCK}",
     r"(?P<y>20\d\d)[-/](?P<mo>[01]\d)[-/](?P<d>[0-3]\d)[T ](?P<h>[0-2]\d):(?P<m>[0-5]\d)(?P<z>Z)?(?![\d:])",
+    rf"(?P<d>\d{{1,2}})-{_MON}(?:-(?P<y>\d{{4}}))? (?P<h>[0-2]\d):(?P<m>[0-5]\d)(?![\d:])",
     # Seconds since 1970, with a fraction or as milli-, micro- or nanoseconds.
     r"(?P<s>1[0-9]{9})(?:[.,](?P<f>\d{1,9})|(?P<sub>\d{3}|\d{6}|\d{9}))?(?![\d-])",
     r"(?<=@)(?P<tai>4[0-9a-f]{23})(?![0-9a-f])",
@@ -64,11 +68,13 @@ YEARLESS = frozenset(
     for number, form in enumerate(_FORMS)
     if "(?P<mo" in form and "(?P<y>" not in form and "(?P<y2>" not in form
 )
+# Some write the day first, some the month.
+SLASHED = frozenset(number for number, form in enumerate(_FORMS) if r"(?P<mo>\d{1,2})/(?P<d>" in form)
 _MONTHLY = frozenset(number for number, form in enumerate(_FORMS) if "(?P<mon>" in form)
 _ANY_MONTH = re.compile(f"(?i:{'|'.join(_MONTHS)})[ /,-]")
 _STARTS = " \t[](<>{|\"'=,:;-*#@\u00a0\ufeff"
 # What every form holds: a line without it is not looked at.
-HINT = r"[0-9][:.][0-9]{1,2}[:.][0-9]|[0-9]{8}|[0-9]{6} [0-9]{6}|[0-9][T ][0-9]{2}:[0-9]{2}|@4[0-9a-f]{23}"
+HINT = r"[0-9][:.][0-9]{1,2}[:.][0-9]|[0-9]{8}|[0-9]{6} [0-9]{6}|[0-9]{4}/[0-9]{6}|[0-9][T ][0-9]{2}:[0-9]{2}|-[A-Z][a-z]{2} [0-9]{2}:|@4[0-9a-f]{23}"
 # In front of a number that dates its line: digits, punctuation, one key.
 _BEFORE_EPOCH = re.compile(r"^(?:[^A-Za-z]*(?:[\w.-]+[=:]\"?)?|.*[(\[{<])$")
 
@@ -163,8 +169,13 @@ def cut_base(line: str, stamp: Stamp) -> str:
     return f"{line[stamp.time_start : stamp.sec_at]}\x00{line[behind : stamp.time_end]}"
 
 
-def read_base(base: str, form: int, *, now: Callable[[], datetime] | None = None) -> datetime | None:
-    """Return the minute that `base` tells, the text of a time without seconds; of a number, 1970."""
+def read_base(
+    base: str, form: int, *, now: Callable[[], datetime] | None = None, day_first: bool = False
+) -> datetime | None:
+    """Return the minute that `base` tells, the text of a time without seconds; of a number, 1970.
+
+    `day_first` tells that a date with slashes of `SLASHED` forms begins with its day.
+    """
     if form == _EPOCH:
         return datetime(1970, 1, 1, tzinfo=UTC)
     if form == _TAI:
@@ -174,6 +185,8 @@ def read_base(base: str, form: int, *, now: Callable[[], datetime] | None = None
     if "d" not in part:
         return None
     year, month, day = _read_date(part)
+    if day_first and form in SLASHED and day <= 12 and int(part["mo"]) <= 12:
+        month, day = day, month
     hour = int(part["h"]) % 12 if "ap" in part else int(part["h"])
     if part.get("ap", "").lower() == "pm":
         hour += 12
@@ -198,9 +211,13 @@ def _read_date(part: dict[str, str]) -> tuple[int | None, int, int]:
     return (year, day, month) if month > 12 else (year, month, day)
 
 
-def _place(
-    month: int, day: int, clock: tuple[int, int], zone: timezone, present: datetime
-) -> datetime | None:
+def names_day_first(base: str) -> bool | None:
+    """Tell whether the date of a `SLASHED` form begins with its day; None if it may as well begin with its month."""
+    first, second = base.split("/", 2)[:2]
+    return True if int(first) > 12 else False if int(second) > 12 else None
+
+
+def _place(month: int, day: int, clock: tuple[int, int], zone: tzinfo, present: datetime) -> datetime | None:
     for year in range(present.year, present.year - 5, -1):
         if month == 2 and day == 29 and (year % 4 or (not year % 100 and year % 400)):
             continue
@@ -222,12 +239,17 @@ def _present() -> datetime:
     return datetime.now(UTC)
 
 
-def _read_zone(part: dict[str, str]) -> timezone:
+def _read_zone(part: dict[str, str]) -> tzinfo:
     if "zm" in part:
         return timezone(timedelta(minutes=int(part["zm"])))
     zone = part.get("z") or part.get("zh") or part.get("z1") or "Z"
     if zone in ZONES:
         return timezone(timedelta(hours=ZONES[zone]))
+    if "/" in zone:
+        try:
+            return ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return UTC
     zone = zone.removeprefix("UTC").removeprefix("GMT")
     hours, minutes = (zone[1:].split(":") if ":" in zone else (zone[1:-2] or "0", zone[-2:]) if len(zone) > 3 else (zone[1:], "0"))  # fmt: skip
     offset = timedelta(hours=int(hours), minutes=int(minutes))

@@ -71,6 +71,93 @@ BOUNDARIES = {
         ["a.rb:1:in `f': no (RuntimeError)", "\tfrom a.rb:2:in `g'", "\tfrom a.rb:3:in `<main>'", "end"],
         [(1, 3), (4, 4)],
     ),
+    "a Ruby backtrace with its message on top": (
+        ["ready", "a.rb:1:in `f': no (RuntimeError)", "a.rb:2:in `g'", "  b (1.2.3) c.rb:3:in `block in h'", "end"],
+        [(1, 1), (2, 4), (5, 5)],
+    ),
+    "a Go panic without times": (
+        [
+            "2 workers",
+            "panic: no",
+            "[signal SIGSEGV: segmentation violation code=0x1]",
+            "",
+            "goroutine 1 [running]:",
+            "net/http.(*conn).serve(0xc0, 0x1)",
+            "\t/go/src/net/http/server.go:12 +0x1",
+            "main.main()",
+            "\t/a.s:1",
+            "created by main.start",
+            "\t/a.go:3 +0x5",
+            "",
+            "goroutine 2 [select]:",
+            "main.wait(...)",
+            "\t/a.go:9",
+            "done()",
+        ],
+        [(1, 1), (2, 15), (16, 16)],
+    ),
+    "an error that follows from another": (
+        [
+            "GET /",
+            "Traceback (most recent call last):",
+            '  File "a.py", line 1, in f',
+            "Exception: ('a', 1)",
+            "",
+            "During handling of the above exception, another exception occurred:",
+            "",
+            "Traceback (most recent call last):",
+            '  File "a.py", line 2, in g',
+            "app.errors.NotThere: x",
+            "GET /2",
+        ],
+        [(1, 1), (2, 10), (11, 11)],
+    ),
+    "errors below a traceback and above a stack": (
+        ["V8 stack trace", "  at f (a.js:1:2)", "TypeError: no", "  at g (b.js:1:2)", "  at /a/b.js:3:4", "up"],
+        [(1, 2), (3, 5), (6, 6)],
+    ),
+    "PHP's stack": (
+        ["GET /", "PHP Fatal error:  Uncaught E: no in /a.php:1", "Stack trace:", "#0 /b.php(2): f()", "#1 {main}", "  thrown in /a.php on line 1", "#2 ready"],
+        [(1, 1), (2, 6), (7, 7)],
+    ),
+    "messages below their level": (
+        ["info: App.Web[14]", "      Now listening", "fail: App.Db[0]", "      Gone.", "      System.E: x", "         at A.B()"],
+        [(1, 2), (3, 6)],
+    ),
+    "an error in an isolate": (
+        ["up", "Unhandled exception:", "Bad state: no", "#0      f (package:a/b.dart:1:2)", "<asynchronous suspension>", "#1      g (file:///c.dart:3)", "down"],
+        [(1, 1), (2, 6), (7, 7)],
+    ),
+    "a crash among objects": (
+        ['{"level":30}', "/a.js:1", "TypeError: no", "    at f (a.js:1:2)", "    at g (b.js:1:2)", '{"level":30}', "end"],
+        [(1, 1), (2, 2), (3, 5), (6, 6), (7, 7)],
+    ),
+    "queries of one moment": (
+        [
+            "mysqld, Version: 5.5. started with:",
+            "# Time: 161209 14:37:59",
+            "# User@Host: a[a] @ localhost []",
+            "SET timestamp=1481294279;",
+            "SELECT 1;",
+            "# User@Host: b[b] @ localhost []",
+            "SET timestamp=1481294279;",
+            "SELECT 'x',",
+            "  2;",
+        ],
+        [(1, 1), (2, 5), (6, 9)],
+    ),
+    "lines that are all indented": (
+        ["==> Starting", "", "    2021/05/06 07:08:09 [INFO] a", "    2021/05/06 07:08:10 [WARN] b", "      c"],
+        [(1, 1), (3, 3), (4, 5)],
+    ),
+    "records below their dates": (
+        ["Audit of a database", "Version 1", "", "Wed Oct  7 13:01:06 2020 -04:00", "ACTION : 'a'", "STATUS : 0", "", "Wed Oct  7 13:01:07 2020 -04:00", "ACTION : 'b'"],
+        [(1, 1), (2, 2), (4, 6), (8, 9)],
+    ),
+    "what a server says of its fields when it starts again": (
+        ["#Fields: date time", "2022-03-10 17:26:30 ::1 GET /", "#Software: x", "#Date: 2022-03-10 17:30:00", "#Fields: date time", "2022-03-10 17:30:31 ::1 GET /"],
+        [(n, n) for n in range(1, 7)],
+    ),
     "a Go panic below a header": (
         ["2024/01/01 10:00:00 http: panic serving", "goroutine 1 [running]:", "main.f()", "\t/a.go:1", "2024/01/01 10:00:01 x"],
         [(1, 4), (5, 5)],
@@ -152,6 +239,21 @@ def test_what_never_ends_is_cut() -> None:
     assert max(last - first for first, last in spans(lines, blocks=4)) < MAX_EVENT_LINES
     lines = ["{", *[f'  "k{number}": "{"v" * 100}",' for number in range(3 * MAX_EVENT_LINES)]]
     assert max(last - first for first, last in spans(lines, blocks=4)) <= MAX_EVENT_LINES
+
+
+def test_a_query_has_the_time_that_it_states() -> None:
+    """Of queries of one moment only the first has a line of its time; all state it to the server."""
+    lines, _ = BOUNDARIES["queries of one moment"]
+    stated = datetime(2016, 12, 9, 14, 37, 59, tzinfo=UTC)
+    assert read(lines)["timestamp"].to_list() == [None, stated, stated]
+
+
+def test_a_log_tells_whether_days_come_first() -> None:
+    """A date with slashes is read as the log's others are, if one of them can be read in one way only."""
+    days = ["05/06/2024 10:00:00 a", "31/05/2024 10:00:00 b"]
+    assert [when.month for when in read(days)["timestamp"]] == [6, 5]
+    assert [when.month for when in read(days[:1])["timestamp"]] == [5]
+    assert [when.month for when in read([*days, "05/31/2024 10:00:00 c"])["timestamp"]] == [5, 5, 5]
 
 
 def test_the_level_may_stand_below_the_time() -> None:
