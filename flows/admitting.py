@@ -1,7 +1,5 @@
 """What holds for a run of a deployment: what it may be asked for, and how its process ends."""
 
-import atexit
-import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -33,7 +31,6 @@ def admit_run(
     """
     if deployment.id is None:
         return None
-    atexit.register(_forget_errors)
     if threading.current_thread() is threading.main_thread():
         # Ctrl-C where it is served reaches its runs, too.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,9 +57,3 @@ def find_due() -> datetime:
 def _save_and_end(*_: object) -> None:
     # In place of Prefect's handler, which raises an exception wherever the run happens to be.
     request_stop()
-
-
-def _forget_errors() -> None:
-    """Let standard error lead nowhere: DuckDB's bindings report leaks there when the interpreter ends, into
-    the output of whoever serves. What the run had to say is on the server by then."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -67,6 +67,7 @@ async def analyze(
     baselines: list[str] | None = None,
     warehouse: str | None = None,
     project: str | None = None,
+    stream: bool = False,
 ) -> State[dict[str, Any]]:
     """Explain the failure in one log.
 
@@ -90,6 +91,7 @@ async def analyze(
         baselines: logs of runs that passed, to compare with; default: earlier runs of the same job.
         warehouse: folder of the tables.
         project: whose history the findings are compared with.
+        stream: have the model stream its answers, for whoever listens in this process.
     """
     overrides = {
         "warehouse": warehouse,
@@ -113,6 +115,7 @@ async def analyze(
         prompt=prompt,
         explain_all=explain_all,
         use_cache=use_cache,
+        stream=stream,
         baselines=baselines,
         wanted={
             "severity": severity,

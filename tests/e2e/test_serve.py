@@ -114,6 +114,7 @@ def test_a_request_is_answered_and_the_same_one_costs_nothing(served: Served) ->
     log.write_bytes(b"export GITHUB_TOKEN=" + token.encode() + b"\n" + LOG.read_bytes())
     # What `analyze` paid for is not paid again by who asks the server, and the other way round.
     paid = served.console.call("analyze", log, "--warehouse", "w", "--format", "json", "--provider", "rules")
+    assert paid.code == 0, (paid.code, paid.out, paid.err)
     assert paid.json["llm_calls"] == 1, paid.err
     before = served.read_metric("bifrost_analysis_total")
     first = served.console.call("request", log, "--format", "json")
