@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 LABELLED := $(or $(DATA),tests/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-parts test-commands check format docs bench eval torture e2e-ollama e2e-s3 lock clean
+.PHONY: help install demo test test-parts test-commands check format docs bench eval torture audit e2e-ollama e2e-s3 lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ torture: install ## try to break it, with seeds printed: make torture TORTURE="k
 eval: install ## score the extractor on the labelled logs that ship here, or on a folder: make eval DATA=…
 	@$(BIN)/bifrost-flow evaluate $(LABELLED) --budget 500,1000,2000,4000 --misses $(if $(wildcard $(LABELLED)/event_labels.jsonl),--events)
 
+audit: ## ask a database of advisories about every locked package (exit code 4 of .ci/audit: it is out of reach)
+	@.ci/audit
+
 e2e-ollama: install ## install a real Ollama with a small model, and run the tests that ask it
 	@.ci/e2e-ollama
 
@@ -71,4 +74,4 @@ lock: ## renew the locks from pyproject.toml: requirements.txt, and of it what t
 	$(LOCK) --group build --constraint requirements.txt --output-file docker/build-requirements.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .llama-venv .llama-venv.log .ollama-venv .tools-venv .tools-venv.log bifrost-warehouse
+	rm -rf $(VENV) .audit-venv .llama-venv .llama-venv.log .ollama-venv .tools-venv .tools-venv.log bifrost-warehouse

@@ -1,8 +1,10 @@
 """Try to break it: `python -m tests.torture [TOPIC…] [--minutes N] [--seed S]`, as `make torture`.
 
 Topics: `kill` (SIGKILL at random moments of runs with slow answers), `faults` (every fault at every seam, and
-docs/faults.md anew), `crowd` (runs, readers, compaction and pruning on one warehouse at once), `fuzz`
-(coverage-guided, see tests/fuzz). The seed is printed; with it, all random choices are made again.
+docs/faults.md anew), `crowd` (runs, readers, compaction and pruning on one warehouse at once, in a folder and
+in a bucket), `archives` (of 100,000 members), `soak` (a served flow for long, and docs/soak.md anew if that
+was 20 minutes or more), `fuzz` (coverage-guided, see tests/fuzz). The seed is printed; with it, all random
+choices are made again.
 """
 
 import argparse
@@ -25,7 +27,8 @@ complete, 2 refused, 3 partial.
 | where | what | exit code | what the user is told |
 |---|---|---|---|
 """
-TOPICS = ("kill", "faults", "crowd", "fuzz")
+TOPICS = ("kill", "faults", "crowd", "archives", "soak", "fuzz")
+LEAST_SOAK_S, TOLD_SOAK_S = 180.0, 1200.0
 
 
 def main() -> int:
@@ -55,6 +58,12 @@ def torture(topic: str, *, seconds: float, seed: int) -> bool:
 
         each = max(5, int(seconds / len(NAMES)))
         held = _call(["-m", "tests.fuzz", "--seconds", str(each), "--seed", str(seed)])
+    elif topic == "archives":
+        held = _call(["-m", "tests.torture.archives"])
+    elif topic == "soak":
+        minutes = max(seconds, LEAST_SOAK_S) / 60
+        words = ["-m", "tests.torture.soak", "--minutes", f"{minutes:g}", "--seed", str(seed)]
+        held = _call([*words, *(["--write", "docs/soak.md"] if seconds >= TOLD_SOAK_S else [])])
     elif topic == "faults":
         held = _renew_faults()
     else:
@@ -81,7 +90,9 @@ def _renew_faults() -> bool:
     held = _test("tests/e2e/test_faults.py", {"BIFROST_TORTURE": "1", "BIFROST_FAULTS_TABLE": str(rows)})
     if rows.exists():
         if held:
-            FAULTS.write_text(HEAD + rows.read_text(encoding="utf-8"), encoding="utf-8")
+            # What stands below the table was told by longer runs.
+            _, mark, below = FAULTS.read_text(encoding="utf-8").partition("\n## ")
+            FAULTS.write_text(HEAD + rows.read_text(encoding="utf-8") + mark + below, encoding="utf-8")
         rows.unlink()
     return held
 

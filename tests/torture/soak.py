@@ -239,7 +239,13 @@ def main() -> int:
     print(seen, flush=True)
     for error, count in Counter(re.findall(r"(?m)^[\w.]+(?:Error|Exception)\b.{0,120}", said)).items():
         print(f"said {count} times: {error}")
-    held = all(each.flat for each in verdicts) and not ends["nights crashed"] and ends["nights completed"] > 0
+    complaint = re.search("leaked|Unclosed|never awaited", said)
+    held = (
+        all(each.flat for each in verdicts)
+        and not complaint
+        and not ends["nights crashed"]
+        and ends["nights completed"] > 0
+    )
     if held and asked.write:
         asked.write.write_text(HEAD + seen, encoding="utf-8")
     return 0 if held else 1

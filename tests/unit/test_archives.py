@@ -9,6 +9,7 @@ import pickle
 import random
 import stat
 import struct
+import sys
 import tarfile
 import zipfile
 from collections.abc import Sequence
@@ -400,6 +401,43 @@ def test_damage_never_raises(tmp_path: Path, kind: str, data: st.DataObject) -> 
     read_all(sources)
     remove_spooled(sources)
     assert sources or problems
+
+
+class Work:
+    """Counts the calls of functions, Python's and C's, in a block: time, but for what else runs here."""
+
+    calls = 0
+
+    def __enter__(self) -> "Work":
+        sys.setprofile(self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _count(self, _frame: object, event: str, _argument: object) -> None:
+        self.calls += event in ("call", "c_call")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+def test_many_members_take_work_in_proportion(tmp_path: Path, name: str) -> None:
+    """To find and read twice as many members takes twice the calls, and each is read."""
+    work = []
+    for count in (300, 600):
+        members = {f"jobs/{number:05}.log": b"step\nerror: it broke\n" for number in range(count)}
+        path = tmp_path / str(count) / name
+        path.parent.mkdir()
+        if name == "a.zip":
+            write_zip(path, members)
+        else:
+            path.write_bytes(pack_tar(members, "gz" if name.endswith("gz") else ""))
+        with Work() as done:
+            sources, _, _ = find_sources([str(path)])
+            read = texts(sources)
+        assert read == members
+        work.append(done.calls)
+        remove_spooled(sources)
+    assert work[1] < 2.1 * work[0]
 
 
 class Counted(set[str]):

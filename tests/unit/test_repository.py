@@ -1,6 +1,7 @@
 """What holds of the repository as a whole: its lock, its top level, its data and its dependencies."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -189,3 +190,20 @@ def test_reports_are_said_to_be_invented() -> None:
     assert list((DATA / "reports").glob("*.json"))
     sentences = re.split(r"(?<=\.)\s", (DATA / "README.md").read_text(encoding="utf-8"))
     assert [each for each in sentences if "`reports/*.json`" in each and "invented" in each]
+
+
+def test_an_audit_that_asked_nobody_says_so() -> None:
+    """Where the database of advisories is out of reach, that is no clean bill: exit code 4, and why."""
+    done = subprocess.run(
+        [str(ROOT / ".ci" / "audit")],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHON": sys.executable,
+            "AUDIT_OSV_URL": "http://127.0.0.1:9/v1/query",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "Nothing was audited" in done.stderr and "http://127.0.0.1:9/v1/query" in done.stderr
