@@ -48,7 +48,6 @@ class Board:
 
 def render_dashboard(board: Board, *, language: str) -> str:
     """Return the page in `language`, light and dark, for screens, phones and print."""
-    present = [row for row in board.findings if row["status"] != "resolved"]
     projects = sorted({_plain(row["project"]) for row in (*board.days, *board.findings)})
     return render_page(
         "dashboard.html.j2",
@@ -56,9 +55,7 @@ def render_dashboard(board: Board, *, language: str) -> str:
         made_at=datetime.now(UTC),
         assets=("dashboard.css", "draw.js", "dashboard.js"),
         kind=t("render.board.title", lang=language),
-        headline=fill_count("render.board.headline", len(present), language)
-        if board.runs
-        else t("render.board.empty", lang=language),
+        headline=_pick_headline(board, language),
         project_count=format_count(len(projects)),
         run_count=format_count(_count(board.runs)),
         newest=show_time(max((row["started_at"] for row in board.runs), default=None)),
@@ -69,6 +66,15 @@ def render_dashboard(board: Board, *, language: str) -> str:
         categories=sorted({str(row["category"]) for row in board.findings} & {*CATEGORIES}),
         data=Markup(_embed(_gather(board, language))),
     )
+
+
+def _pick_headline(board: Board, lang: str) -> str:
+    if not board.runs:
+        return t("render.board.empty", lang=lang)
+    count = sum(row["status"] != "resolved" for row in board.findings)
+    if not count:
+        return t("render.board.headline_none", lang=lang)
+    return fill_count("render.board.headline", count, lang)
 
 
 def _gather(board: Board, lang: str) -> dict[str, object]:

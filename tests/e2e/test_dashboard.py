@@ -288,5 +288,8 @@ def test_a_warehouse_without_runs(browser: Browser, tmp_path: Path) -> None:
         assert page.ask("document.querySelector('h1').textContent") == "There is nothing yet."
         assert page.said() == []
         assert page.find_violations() == []
+    with browser.show((tmp_path / "pages" / "dashboard.html").as_uri(), script=False) as page:
+        page.call("Emulation.setScriptExecutionDisabled", value=False)
+        assert "script of its own" in page.ask("document.querySelector('main').innerText")
     missing = console.call("dashboard", "--warehouse", "nowhere")
     assert missing.code == 2 and "nowhere" in missing.err

@@ -116,7 +116,12 @@ def test_keys_suffice(browser: Browser, write: Callable[..., str]) -> None:
         page.ask("document.querySelector('details.finding:not([hidden]) .quote .copy').focus()")
         page.press("Enter")
         copied = page.ask("window.copied")
-    assert copied.splitlines()[-2:] == ["  left: 4", " right: 3"]
+        assert copied.splitlines()[-2:] == ["  left: 4", " right: 3"]
+        # A page that came by plain HTTP from elsewhere has no clipboard of this kind.
+        page.ask("Object.defineProperty(navigator, 'clipboard', { value: undefined }); window.copied = ''; 0")
+        page.ask("addEventListener('copy', () => { window.copied = document.activeElement.value; }); 0")
+        page.ask("document.querySelectorAll('details.finding:not([hidden]) .copy')[0].click()")
+        assert page.ask("window.copied").endswith("to see it alone.")
 
 
 def test_endless_text_does_not_break_it(browser: Browser, tmp_path: Path) -> None:

@@ -562,6 +562,7 @@ def test_each_named_query_works_without_rows(warehouse: Warehouse, topic: str, n
     values |= {"wanted": [texts], "before": NOW, "common_words": ["x"], "least": 0.5}
     values |= {"rarest": 1, "most_a_word": 1, "most_compared": 1, "since": None}
     values |= {"bounds": [1.0], "successes": ["completed"], "run_ids": ["x"]}
+    values |= {"paths": ["x"], "versions": ["x"], "window": 30}
     words = set(re.findall(r"\$(\w+)", re.sub(r"--.*", "", script)))
     found = warehouse.query_named(topic, name, {word: values.get(word, "x") for word in words})
     # A sum without GROUP BY is a row of zeros.

@@ -166,7 +166,8 @@
   };
   get("cut").textContent = data.cut.join(" ");
   get("cut").hidden = !data.cut.length;
-  get("filters").hidden = false;
+  get("unscripted").remove();
+  get("board").hidden = false;
   get("filters").addEventListener("submit", (event) => event.preventDefault());
   get("filters").addEventListener("input", keep);
   get("order").addEventListener("input", keep);

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -107,6 +108,8 @@ def test_what_is_left_out_is_said() -> None:
     """A page that does not hold all says how much; an empty warehouse gives a page, too."""
     cut = json.loads(Page(render_dashboard(make_board(total=1234), language="en")).data)["cut"]
     assert [text.partition(" are")[0] for text in cut] == ["1 of 1,234 findings", "1 of 1,234 runs"]
+    calm = replace(make_board(), findings=())
+    assert "<h1>No open failure</h1>" in render_dashboard(calm, language="en")
     empty = Page(render_dashboard(Board("w", (), (), (), ()), language="en"))
     assert json.loads(empty.data)["runs"] == []
 
