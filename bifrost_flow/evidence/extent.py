@@ -25,7 +25,7 @@ FRAME = re.compile(
 )
 GO_FRAME = re.compile(r"^\s+/?\S+\.go:\d+")
 SUMMARY = re.compile(
-    r"^(?:Ran \d+ tests?|Tests?(?: run)?:|Test Suites:|Snapshots:|Finished in |FAILED \(|OK\b|\d+ (?:passing|failing|tests?|examples|runs|passed|failed)|Tests run:|Results\s*:|travis_)"
+    r"^(?:Ran \d+ tests?|Tests?(?: run)?:|Test Suites:|Snapshots:|Finished in |FAILED \(|OK\b|\d+ (?:passing|failing|tests?|examples|runs|passed|failed)|Tests run:|Results\s*:|travis_|\* (?:Try:|Get more help))"
 )
 PASSING = re.compile(
     r"^\s*(?:PASS\b|ok\b|✓|√|✔|\[ *(?:OK|PASSED|PASS) *\]|--- PASS)|.*\.\.\. ?(?:ok|passed|PASS)$"
