@@ -43,7 +43,7 @@ TAG = re.compile(
 # Frames of runners, languages and libraries: they stand in every stack, and say nothing of what failed.
 PLUMBING = re.compile(
     r"^\s*(?:\[[\w ]+\]\s*)?at (?:[\w.]+//?)?(?:org\.junit|junit\.|javax?\.|sun\.|jdk\.|com\.sun\.|org\.apache\.(?:maven|tools\.ant)|org\.gradle|com\.intellij|org\.testng|scala\.|sbt\.|org\.scalatest|org\.specs2|org\.codehaus\.groovy|groovy\.|org\.spockframework|kotlin|org\.mockito|net\.bytebuddy|org\.springframework|com\.carrotsearch|worker\.|System\.|Microsoft\.|Xunit\.|NUnit\.)"
-    r"|^\s*at .*(?:node_modules/|[ (]internal/|node:internal|webpack:///|\(native\)|zone\.js)|^\s*(?:# |from )?/?\S*/(?:gems|rubies|vendor/bundle|vendor/phpunit)/\S+:\d+|^\s*File \".*/(?:site-packages|dist-packages|lib/python[\d.]+|_pytest|unittest)/|^\s+\.\.\. \d+ (?:more|common)"
+    r"|^\s*at .*(?:node_modules/|[ (]internal/|node:internal|webpack:///|\(native\)|zone\.js)|^\s*(?:# |from )?/?\S*/(?:gems|rubies|vendor/bundle|vendor/phpunit)/\S+:\d+|^\s*File \".*/(?:site-packages|dist-packages|lib/python[\d.]+|_pytest|unittest)/|^\s+\.\.\. \d+ (?:more|common)|^\s+(?:dart:\w|package:(?:flutter_tools|flutter_test|test_api|matcher|stack_trace)\b)\S* "
 )
 
 

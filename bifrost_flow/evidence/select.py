@@ -13,6 +13,7 @@ from bifrost_flow.evidence.score import Anchor
 MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
 MASKED_CHARS = 2000  # of a line, for telling sorts apart: masking takes the square of a word's length
+LAST_LINES = 80  # of a log that tells of no steps: what broke it stands there
 SHORT_STEP = 40  # lines, of a step that has no set-up of its own
 NAMED_ONLY = 0.99  # a test that is only named, against one whose report says why it failed
 SPREAD_EXPONENT = 0.8
@@ -62,7 +63,9 @@ def show_line(text: str) -> str:
 def weigh_place(line: int, kind: str, situation: Situation) -> float:
     """Return how likely a failure stands at `line`, given where steps failed; about 0.6 to 1."""
     if not situation.fails:
-        return 0.8 + 0.2 * (line / max(1, situation.length))
+        if situation.length - line <= LAST_LINES:
+            return 1.0  # what fails ends soon after; of several failures there the first is best
+        return 0.75 + 0.2 * (line / max(1, situation.length))
     # A job fails in a step or two; a log with many failed steps is one of many jobs, and the place says
     # little.
     trust = min(1.0, 6.0 / len(situation.fails))
