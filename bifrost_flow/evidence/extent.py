@@ -12,7 +12,7 @@ LOOK_BACK = 8
 LISTED_LINES = 16
 
 HEADER = re.compile(
-    r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+"
+    r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+|^\S.*\.{3,}Failed$"
 )
 UNITTEST = re.compile(r"^(?:FAIL|ERROR|Failure|Error): \S")
 RULE = re.compile(
@@ -33,6 +33,8 @@ PASSING = re.compile(
 BOUNDARY = re.compile(
     r"^\$ |^The command \"|^##\[(?:group|endgroup|error|section)\]|^travis_|^section_(?:start|end):|^Build step "
 )
+# Checks that tell how they ended behind a row of dots: what one reports stands before the next.
+CHECKED = re.compile(r"^\S.*\.{3,}(?:\(.*\))?(?:Passed|Skipped|Failed)$")
 INCLUDED = re.compile(
     r"^(?:In file included from |\s+from \S+:\d+[:,]|In (?:function|member|instantiation)|\S+: In (?:function|member|constructor|instantiation|static))"
 )
@@ -131,6 +133,8 @@ def _end_of_section(page: Page, at: int) -> int:
         if j > at + 1 and (RULE.match(line) or SUMMARY.match(line.strip())):
             break
         if base and indent_of(line) < base and (bullet or PASSING.match(line)):
+            break
+        if CHECKED.match(line):
             break
         if HEADER.match(line) and not (bullet and not line.lstrip().startswith("●")):
             break

@@ -64,7 +64,7 @@ def weigh_place(line: int, kind: str, situation: Situation) -> float:
     """Return how likely a failure stands at `line`, given where steps failed; about 0.6 to 1."""
     if not situation.fails:
         if situation.length - line <= LAST_LINES:
-            return 1.0  # what fails ends soon after; of several failures there the first is best
+            return 1.0 - 0.04 * (situation.length - line) / LAST_LINES  # what fails ends soon after
         return 0.75 + 0.2 * (line / max(1, situation.length))
     # A job fails in a step or two; a log with many failed steps is one of many jobs, and the place says
     # little.
@@ -155,7 +155,18 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
                 piece.score,
                 piece.template,
             )
+    if not situation.fails:
+        _raise_firsts(merged, situation)
     return sorted(merged, key=lambda piece: (-piece.score, piece.anchor))
+
+
+def _raise_firsts(pieces: Sequence[Piece], situation: Situation) -> None:
+    """Let the first of alike reports at the end of a log weigh as much as the heaviest: it is no consequence."""
+    firsts: dict[tuple[str, int], Piece] = {}
+    for piece in pieces:  # in the order of their lines
+        if situation.length - piece.anchor <= LAST_LINES:
+            first = firsts.setdefault((piece.kind, piece.template), piece)
+            first.score = max(first.score, piece.score)
 
 
 def _touch(into: Piece, piece: Piece, page: Page) -> bool:
