@@ -12,7 +12,7 @@ LOOK_BACK = 8
 LISTED_LINES = 16
 
 HEADER = re.compile(
-    r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+"
+    r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+|^\S.*\.{3,}Failed$"
 )
 UNITTEST = re.compile(r"^(?:FAIL|ERROR|Failure|Error): \S")
 RULE = re.compile(
@@ -25,7 +25,7 @@ FRAME = re.compile(
 )
 GO_FRAME = re.compile(r"^\s+/?\S+\.go:\d+")
 SUMMARY = re.compile(
-    r"^(?:Ran \d+ tests?|Tests?(?: run)?:|Test Suites:|Snapshots:|Finished in |FAILED \(|OK\b|\d+ (?:passing|failing|tests?|examples|runs|passed|failed)|Tests run:|Results\s*:|travis_)"
+    r"^(?:Ran \d+ tests?|Tests?(?: run)?:|Test Suites:|Snapshots:|Finished in |FAILED \(|OK\b|\d+ (?:passing|failing|tests?|examples|runs|passed|failed)|Tests run:|Results\s*:|travis_|\* (?:Try:|Get more help))"
 )
 PASSING = re.compile(
     r"^\s*(?:PASS\b|ok\b|✓|√|✔|\[ *(?:OK|PASSED|PASS) *\]|--- PASS)|.*\.\.\. ?(?:ok|passed|PASS)$"
@@ -33,6 +33,8 @@ PASSING = re.compile(
 BOUNDARY = re.compile(
     r"^\$ |^The command \"|^##\[(?:group|endgroup|error|section)\]|^travis_|^section_(?:start|end):|^Build step "
 )
+# Checks that tell how they ended behind a row of dots: what one reports stands before the next.
+CHECKED = re.compile(r"^\S.*\.{3,}(?:\(.*\))?(?:Passed|Skipped|Failed)$")
 INCLUDED = re.compile(
     r"^(?:In file included from |\s+from \S+:\d+[:,]|In (?:function|member|instantiation)|\S+: In (?:function|member|constructor|instantiation|static))"
 )
@@ -43,7 +45,7 @@ TAG = re.compile(
 # Frames of runners, languages and libraries: they stand in every stack, and say nothing of what failed.
 PLUMBING = re.compile(
     r"^\s*(?:\[[\w ]+\]\s*)?at (?:[\w.]+//?)?(?:org\.junit|junit\.|javax?\.|sun\.|jdk\.|com\.sun\.|org\.apache\.(?:maven|tools\.ant)|org\.gradle|com\.intellij|org\.testng|scala\.|sbt\.|org\.scalatest|org\.specs2|org\.codehaus\.groovy|groovy\.|org\.spockframework|kotlin|org\.mockito|net\.bytebuddy|org\.springframework|com\.carrotsearch|worker\.|System\.|Microsoft\.|Xunit\.|NUnit\.)"
-    r"|^\s*at .*(?:node_modules/|[ (]internal/|node:internal|webpack:///|\(native\)|zone\.js)|^\s*(?:# |from )?/?\S*/(?:gems|rubies|vendor/bundle|vendor/phpunit)/\S+:\d+|^\s*File \".*/(?:site-packages|dist-packages|lib/python[\d.]+|_pytest|unittest)/|^\s+\.\.\. \d+ (?:more|common)"
+    r"|^\s*at .*(?:node_modules/|[ (]internal/|node:internal|webpack:///|\(native\)|zone\.js)|^\s*(?:# |from )?/?\S*/(?:gems|rubies|vendor/bundle|vendor/phpunit)/\S+:\d+|^\s*File \".*/(?:site-packages|dist-packages|lib/python[\d.]+|_pytest|unittest)/|^\s+\.\.\. \d+ (?:more|common)|^\s+(?:dart:\w|package:(?:flutter_tools|flutter_test|test_api|matcher|stack_trace)\b)\S* "
 )
 
 
@@ -153,6 +155,8 @@ def _end_of_section(page: Page, at: int) -> int:
         if j > at + 1 and (RULE.match(line) or SUMMARY.match(line.strip())):
             break
         if base and indent_of(line) < base and (bullet or PASSING.match(line)):
+            break
+        if CHECKED.match(line):
             break
         if HEADER.match(line) and not (bullet and not line.lstrip().startswith("●")):
             break

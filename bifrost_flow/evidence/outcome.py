@@ -66,6 +66,7 @@ _TOOL_FAILED = (
     rf"|^\[error\] Total time|^Result: FAIL|^Status: {_N} ERROR|^Status: (?:attempted|failed|given-back)|^✖ {_N} problems? \({_N} error|^Found {_N} errors?\b"
     r"|^(?:g?make|mingw32-make): \*\*\*|^ninja: (?:build stopped|error)|^(?:\S+: )?error: (?:could not compile|aborting due to|test failed)|^error Command failed|^npm (?:ERR!|error) (?:code|Test failed|errno)"
     r"|^ERROR: (?:failed to solve|Service .+ failed to build|InvocationError)|returned a non-zero code: [1-9]|^\s*[\w.:-]+: commands? failed|commands failed$|\b[Tt]ests? FAILED\b|^ELIFECYCLE| ELIFECYCLE "
+    rf"|^[0-9:]+ \+\d+(?: ~\d+)? -{_N}: Some tests failed|^\s*Executed \d+ tests?, with (?:\d+ tests? skipped and )?{_N} failures?"
 )
 # What ends that way is a program, which need not be the job.
 _ENDED = (
@@ -79,6 +80,7 @@ _TOOL_PASSED = (
     r"|^100% tests passed|^INFO: Build completed successfully|^\[success\] Total time|^Result: PASS|^Status: (?:OK|successful)\b|^Success: no issues found|^All checks passed"
     r"|^(?:All tests|Tests) passed|\b[Tt]ests? SUCCESS\b|commands succeeded$|congratulations :\)|Child return code was: 0$|^The command \".*\" exited with 0|^Apply complete!|^Successfully (?:built|tagged|deployed) "
     r"|^\S+ *: ok=\d+ .*unreachable=0 .*failed=0"
+    r"|^[0-9:]+ \+\d+(?: ~\d+)?: All tests passed|^\s*Executed \d+ tests?, with (?:\d+ tests? skipped and )?0 failures"
 )
 # Said of one part of many: one that failed outweighs these.
 _PART_PASSED = r"^ok +\t?\S+\t[\d.(c]|^test result: ok|^PASS(?:\t| |$)|^\S+ *: ok=\d+ "

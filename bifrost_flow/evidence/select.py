@@ -14,6 +14,7 @@ from bifrost_flow.evidence.score import Anchor
 MAX_SHOWN_BYTES = 280
 MAX_PIECE_LINES = 150
 MASKED_CHARS = 2000  # of a line, for telling sorts apart: masking takes the square of a word's length
+LAST_LINES = 80  # of a log that tells of no steps: what broke it stands there
 SHORT_STEP = 40  # lines, of a step that has no set-up of its own
 NAMED_ONLY = 0.99  # a test that is only named, against one whose report says why it failed
 SPREAD_EXPONENT = 0.8
@@ -63,7 +64,9 @@ def show_line(text: str) -> str:
 def weigh_place(line: int, kind: str, situation: Situation) -> float:
     """Return how likely a failure stands at `line`, given where steps failed; about 0.6 to 1."""
     if not situation.fails:
-        return 0.8 + 0.2 * (line / max(1, situation.length))
+        if situation.length - line <= LAST_LINES:
+            return 1.0 - 0.04 * (situation.length - line) / LAST_LINES  # what fails ends soon after
+        return 0.75 + 0.2 * (line / max(1, situation.length))
     # A job fails in a step or two; a log with many failed steps is one of many jobs, and the place says
     # little.
     trust = min(1.0, 6.0 / len(situation.fails))
@@ -154,6 +157,8 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
                 piece.score,
                 piece.template,
             )
+    if not situation.fails:
+        _raise_firsts(merged, situation)
     return sorted(merged, key=lambda piece: (-piece.score, piece.anchor))
 
 
@@ -161,6 +166,15 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
 def _name_sort(text: str) -> int:
     """Return the same number for failures of one sort. Logs of one system say much alike."""
     return hash(_NAMES.sub("", text))
+
+
+def _raise_firsts(pieces: Sequence[Piece], situation: Situation) -> None:
+    """Let the first of alike reports at the end of a log weigh as much as the heaviest: it is no consequence."""
+    firsts: dict[tuple[str, int], Piece] = {}
+    for piece in pieces:  # in the order of their lines
+        if situation.length - piece.anchor <= LAST_LINES:
+            first = firsts.setdefault((piece.kind, piece.template), piece)
+            first.score = max(first.score, piece.score)
 
 
 def _touch(into: Piece, piece: Piece, page: Page) -> bool:

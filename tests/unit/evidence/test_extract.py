@@ -222,3 +222,32 @@ def test_a_count_of_zero_is_not_judged_with_other_counts() -> None:
         assert facts.lines == 63
         failure = log.index("the suite had 3 errors") + 1
         assert failure in {chunk.anchor for chunk in chunks if failure in chunk.line_numbers()}
+
+
+def test_the_end_of_a_log_without_steps_outranks_what_it_survived() -> None:
+    """Where no step tells of its end, an error that the log goes on after ranks behind one it ends with."""
+    lines = [
+        "Traceback (most recent call last):",
+        "KeyError: 'planned'",
+        *(f"compiling part {n} of the wheel" for n in range(200)),
+        "error: cannot lift the wheel",
+        "done",
+    ]
+    _, chunks = scan_file(
+        ["\n".join(lines).encode() + b"\n"], "a.log", budget_tokens=500, max_line_bytes=1 << 16
+    )
+    assert len(lines) - 1 in chunks[0].line_numbers()
+
+
+def test_of_two_failures_alike_at_the_end_the_first_comes_first() -> None:
+    """Of two lines of a sort at the end of a log without steps the first opens the first chunk."""
+    lines = [
+        "rank 2 starts",
+        "stepd: error: Detected 1 oom-kill event in step 61.0",
+        *("0.01user 0.01system 0:06.34elapsed" for _ in range(8)),
+        "stepd: error: Detected 2 oom-kill events in step 61.batch",
+    ]
+    _, chunks = scan_file(
+        ["\n".join(lines).encode() + b"\n"], "a.log", budget_tokens=500, max_line_bytes=1 << 16
+    )
+    assert 2 in chunks[0].line_numbers()

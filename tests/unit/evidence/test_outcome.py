@@ -21,6 +21,8 @@ def gha(*steps: str, end: str = GHA_END) -> str:
 
 
 PASSED = {
+    "flutter": "00:01 +10: hub_test.dart: Hub fails softly\n00:02 +12 ~1: All tests passed!\n",
+    "xctest": "Test Case '-[HubTests testError]' passed (0.001 seconds).\n\t Executed 20 tests, with 0 failures (0 unexpected) in 1.065 (1.068) seconds\n[Hub] fetch failed (attempt 1): HTTP error 500.\n",
     "gha": gha("make test\n##[endgroup]\n=== 12 passed in 0.31s ===\n"),
     "gha, words of failure": gha(
         "make test\n##[endgroup]\ngcc -Werror -c error.c -o error.o\ntest_error_handler ... ok\n0 errors, 0 failed\nnpm WARN deprecated\n"
@@ -68,6 +70,8 @@ PASSED = {
 }
 
 FAILED = {
+    "flutter": "00:01 +10: hub_test.dart: Hub turns\n00:03 +11 -1: hub_test.dart: Hub is round\n00:03 +12 -1: Some tests failed.\n",
+    "xctest": "Test Case '-[HubTests testTurns]' started.\n\t Executed 20 tests, with 1 failure (0 unexpected) in 1.065 (1.068) seconds\n",
     "gha": gha(
         "make test\n##[endgroup]\nmake: *** [Makefile:3: test] Error 2\n##[error]Process completed with exit code 2.\n"
     ),

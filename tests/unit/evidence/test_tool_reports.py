@@ -48,12 +48,16 @@ ENDS = {
         "2019-04-02 10:11:14.023456 | ubuntu-bionic | ERROR",
         "RUN END RESULT_NORMAL: [untrusted : acme/run.yaml@master]",
     ),
+    "azure": ("##[error]Bash exited with code '1'.", "##[section]Finishing: {}"),
+    "circleci": ("", "Exited with code exit status 1", "", "CircleCI received exit code 1"),
     "plain": ("",),
 }
 STARTS = {
     "gha": ("##[group]Run {0}", "{0}", "shell: /bin/bash -e {{0}}", "##[endgroup]"),
     "travis": ("travis_time:start:1a2b3c4d\r\x1b[0K$ {0}",),
     "gitlab": ("$ {0}",),
+    "azure": ("##[section]Starting: {0}",),
+    "circleci": ("#!/bin/bash -eo pipefail", "{0}", ""),
 }
 
 
@@ -70,7 +74,7 @@ def embed(report: Report) -> tuple[bytes, set[int]]:
         if line.startswith(MARK) and line.removeprefix(MARK).strip():
             marked.add(len(lines))
     lines += end
-    if report.system == "gha":
+    if report.system in ("gha", "azure"):
         lines = [f"2023-04-02T10:11:{n % 60:02d}.1234567Z {line}" for n, line in enumerate(lines)]
     return "\n".join(lines).encode() + b"\n", marked
 
