@@ -13,7 +13,7 @@ import polars as pl
 
 from bifrost_flow.evidence.clean import ESCAPES
 from bifrost_flow.evidence.fingerprint import hash_template, mask_events
-from bifrost_flow.evidence.jsonlog import find_starts, is_json_log, parse_object, read_object
+from bifrost_flow.evidence.jsonlog import is_json_log, mark_objects, parse_object, read_object
 from bifrost_flow.evidence.levels import HINT, NUMBERED, find_level, find_second_level
 from bifrost_flow.evidence.reports import find_reports
 from bifrost_flow.evidence.stamps import Shapes
@@ -179,12 +179,14 @@ class _Reader:
         return _mark(starts | _overlong(starts), pl.concat([outside, opened]))
 
     def _mark_objects(self, seen: pl.DataFrame) -> pl.Series:
-        starts = pl.Series(find_starts(seen["line"].to_list()), dtype=pl.Boolean)
-        loose = starts & ~seen["line"].str.contains(r"^\s*[{\[\]}\"]")
+        marks = pl.Series(mark_objects(seen["line"].to_list()), dtype=pl.Int8)
+        loose = (marks == 1) & ~seen["line"].str.contains(r"^\s*[{\[\]}\"]")
         if loose.any():
             # Plain text among objects: a crash, for one.
-            starts = starts & (~loose | find_reports(seen).starts)
-        return _mark(starts, seen["line"].str.contains(r"^\s*[\[\]]?,?\s*$"))
+            marks = marks.zip_with(
+                ~(loose & ~find_reports(seen).starts), pl.zeros(len(marks), pl.Int8, eager=True)
+            )
+        return _mark(marks == 1, marks == -1)
 
     def read(self, seen: pl.DataFrame, marks: pl.Series, first: int) -> pl.DataFrame:
         """Return the events (`EVENT_SCHEMA`) among lines whose first is number `first`."""

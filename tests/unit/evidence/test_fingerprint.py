@@ -117,7 +117,11 @@ def test_kernels_of_any_architecture_name_their_functions() -> None:
         " [<804c40d0>] (simple_removal) from [<80656bdc>] (debugfs_remove+0x40/0x54)",
     ]
     newer = [" dump_backtrace from show_stack+0x20/0x24", " simple_removal from debugfs_remove+0x40/0x54"]
-    locked = [" __lock_acquire+0x2e/0x36", " _raw_write_lock_irqsave+0x4e/0x62", " sg_remove_request+0x70/0x120"]
+    locked = [
+        " __lock_acquire+0x2e/0x36",
+        " _raw_write_lock_irqsave+0x4e/0x62",
+        " sg_remove_request+0x70/0x120",
+    ]
     assert name_frames(older) == name_frames(newer) == ["simple_removal"]
     assert name_frames(locked) == ["sg_remove_request"]
     assert name_frames([" raw_sendmsg+0x1/0x2"]) == ["raw_sendmsg"]
