@@ -109,7 +109,7 @@ def test_stacks_name_their_functions() -> None:
 
 
 def test_kernels_of_any_architecture_name_their_functions() -> None:
-    """The kernel of 32-bit ARM prints who was called from where; waiting for a lock is the cause of nothing."""
+    """32-bit ARM prints who was called from where; waiting for a lock is the cause of nothing."""
     older = [
         " [<816d8460>] (dump_backtrace) from [<816d8790>] (show_stack+0x18/0x1c)",
         "  r7:81d67c90 r6:82222b24",
