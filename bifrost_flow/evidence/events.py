@@ -11,25 +11,20 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from bifrost_flow.evidence.beginnings import MAX_EVENT_LINES, Beginnings
 from bifrost_flow.evidence.clean import ESCAPES
 from bifrost_flow.evidence.fingerprint import hash_template, mask_events
-from bifrost_flow.evidence.jsonlog import find_starts, is_json_log, parse_object, read_object
+from bifrost_flow.evidence.jsonlog import parse_object, read_object
 from bifrost_flow.evidence.levels import HINT, NUMBERED, find_level, find_second_level
-from bifrost_flow.evidence.reports import find_reports
 from bifrost_flow.evidence.stamps import Shapes
 
 SAMPLE_LINES = 400
-HEADED_SHARE = 0.4
-MAX_EVENT_LINES = 5000
 MAX_HELD_BYTES = 8 << 20
 MAX_KEY = 2000  # characters of a line that count for its level and template
 _MAX_KNOWN = 200_000
 
-# How far behind the start of its line the time of a header may stand; nearer where all of a log's stand so.
-_HEAD_REACH, _NEAR_REACH = 70, 12
-_SLOW_QUERY, _STATED = r"^# User@Host: ", r"^SET timestamp=(\d{9,10})\b"
-# What the W3C's extended format says of the lines below.
-_DIRECTIVE = r"^#(?:Software|Version|Date|Fields|Remark|Start-Date|End-Date): "
+# What a slow query states for its time.
+_STATED = r"^SET timestamp=(\d{9,10})\b"
 _CONTROL = "[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\x7f\ufeff]"
 _LEVEL_WORD = r"^\s*[\[(<]?(?:(?i:trace|debug|info|notice|warn|warning|error|severe|critical|fatal)[\])>]|(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|LOG)\b)[\s:|-]*"
 
@@ -80,6 +75,7 @@ def split_events(blocks: Iterable[pl.Series]) -> Iterator[EventBlock]:
     """
     shapes = Shapes()
     reader: _Reader | None = None
+    beginnings: Beginnings | None = None
     held = pl.Series("line", [], dtype=pl.String)
     first = 1
     blocks = iter(blocks)
@@ -88,8 +84,9 @@ def split_events(blocks: Iterable[pl.Series]) -> Iterator[EventBlock]:
         lines = pl.concat([held, block.alias("line")]) if len(held) else block.alias("line")
         block = next(blocks, None)
         seen = _look(lines, shapes)
-        reader = reader or _Reader(seen.head(SAMPLE_LINES))
-        marks = reader.mark(seen, final=block is None)
+        beginnings = beginnings or Beginnings(seen.head(SAMPLE_LINES))
+        reader = reader or _Reader(beginnings)
+        marks = beginnings.mark(seen, final=block is None)
         cut = len(lines) if block is None else _last_start(marks)
         held = lines[cut:]
         if len(held) > MAX_EVENT_LINES or held.str.len_bytes().sum() > MAX_HELD_BYTES:
@@ -120,71 +117,11 @@ def _look(lines: pl.Series, shapes: Shapes) -> pl.DataFrame:
 
 
 class _Reader:
-    """Reads one log, whose first lines have shown how its events begin."""
+    """Reads the events of one log, whose first lines have shown how they begin."""
 
-    def __init__(self, sample: pl.DataFrame) -> None:
+    def __init__(self, beginnings: Beginnings) -> None:
         self._known: dict[str, tuple[str | int | None, str, str]] = {}
-        telling = sample.filter(~pl.col("blank"))
-        self._json = bool(len(telling)) and is_json_log(telling["line"][0])
-        self._reach, self._slow, self._directed = _HEAD_REACH, False, False
-        inset = telling.filter(pl.col("indented") & pl.col("when").is_not_null())
-        # Some programs indent all that they say.
-        self._inset = (inset["start"] <= _NEAR_REACH).sum() >= HEADED_SHARE * max(1, len(telling))
-        heads = telling.filter(self._heads())
-        if len(heads) and (heads["start"] <= _NEAR_REACH).sum() >= 0.95 * len(heads):
-            self._reach = _NEAR_REACH
-        # A slow query's lines begin with its time, or with its user where the time is that of the one before.
-        self._slow = telling["line"].str.contains(_SLOW_QUERY).any()
-        self._directed = telling["line"].str.contains(_DIRECTIVE).any()
-        leads = bool(len(telling)) and telling.select(self._heads()).to_series()[0]
-        share = len(heads) / max(1, find_reports(sample).starts.sum())
-        self._headed = (
-            self._slow
-            or share >= HEADED_SHARE
-            or (leads and (share >= 0.05 or len(telling) < 20))
-            or (share >= 0.02 and self._is_dated_by_lines(sample))
-        )
-
-    def _heads(self) -> pl.Expr:
-        if self._slow:
-            line = pl.col("line")
-            timed = line.shift(1).str.starts_with("# Time: ").fill_null(value=False)
-            return line.str.starts_with("# Time: ") | (line.str.contains(_SLOW_QUERY) & ~timed)
-        dated = pl.col("when").is_not_null() | (pl.col("start") <= _NEAR_REACH)
-        flush = pl.lit(value=True) if self._inset else ~pl.col("indented")
-        heads = (pl.col("start").is_not_null() & flush & (pl.col("start") <= self._reach) & dated).fill_null(
-            value=False
-        )
-        return heads | pl.col("line").str.contains(_DIRECTIVE) if self._directed else heads
-
-    def _is_dated_by_lines(self, sample: pl.DataFrame) -> bool:
-        """Tell whether blocks of lines begin with a line that holds nothing but their time."""
-        bare = pl.col("end") >= pl.col("line").str.strip_chars_end().str.len_chars()
-        heads = sample.select(bare=bare, fresh=pl.col("blank").shift(1, fill_value=True), head=self._heads())
-        heads = heads.filter("head")
-        return len(heads) > 1 and bool((heads["bare"] & heads["fresh"]).all())
-
-    def mark(self, seen: pl.DataFrame, *, final: bool) -> pl.Series:
-        """Return for each line 1 if it starts an event, 0 if it goes on with one, -1 if it belongs to none."""
-        if self._json:
-            return self._mark_objects(seen)
-        if not self._headed:
-            return _mark(*find_reports(seen, final=final))
-        heads = seen.select(self._heads()).to_series()
-        found = heads.arg_true()
-        ahead = int(found[0]) if len(found) else len(heads)
-        starts, outside = find_reports(seen[:ahead], final=final or ahead < len(heads))
-        opened = pl.Series([False] * (len(heads) - ahead), dtype=pl.Boolean)
-        starts = heads | pl.concat([starts, opened])
-        return _mark(starts | _overlong(starts), pl.concat([outside, opened]))
-
-    def _mark_objects(self, seen: pl.DataFrame) -> pl.Series:
-        starts = pl.Series(find_starts(seen["line"].to_list()), dtype=pl.Boolean)
-        loose = starts & ~seen["line"].str.contains(r"^\s*[{\[\]}\"]")
-        if loose.any():
-            # Plain text among objects: a crash, for one.
-            starts = starts & (~loose | find_reports(seen).starts)
-        return _mark(starts, seen["line"].str.contains(r"^\s*[\[\]]?,?\s*$"))
+        self._beginnings = beginnings
 
     def read(self, seen: pl.DataFrame, marks: pl.Series, first: int) -> pl.DataFrame:
         """Return the events (`EVENT_SCHEMA`) among lines whose first is number `first`."""
@@ -197,9 +134,13 @@ class _Reader:
             pl.col("row").first(),
             last=pl.coalesce(last, pl.col("row").first()),
             second=pl.col("line").get(1, null_on_oob=True).str.slice(0, 200),
-            **({"stated": pl.col("line").str.extract(_STATED).drop_nulls().first()} if self._slow else {}),
+            **(
+                {"stated": pl.col("line").str.extract(_STATED).drop_nulls().first()}
+                if self._beginnings.slow
+                else {}
+            ),
         )
-        if self._slow:
+        if self._beginnings.slow:
             stated = pl.from_epoch(pl.col("stated").cast(pl.Int64)).cast(pl.Datetime("us", "UTC"))
             heads = heads.with_columns(when=pl.coalesce("when", stated))
         heads = self._judge(self._read_objects(heads, seen["line"]))
@@ -276,7 +217,7 @@ class _Reader:
 
         That is their message, their level, and what stands for them where they have no message.
         """
-        pattern = r"^\s*\[?\s*\{" if self._json else r"^\{.*\}\s*$"
+        pattern = r"^\s*\[?\s*\{" if self._beginnings.objects else r"^\{.*\}\s*$"
         wanted = heads["line"].str.contains(pattern)
         rows = []
         if wanted.any():
@@ -293,21 +234,6 @@ class _Reader:
         joined = heads.with_row_index().join(table, on="index", how="left", maintain_order="left")
         own = pl.when(pl.col("text").is_null()).then("when").otherwise("own")
         return joined.with_columns(when=own).drop("index", "own")
-
-
-def _mark(starts: pl.Series, outside: pl.Series) -> pl.Series:
-    """Return 1 where an event starts, -1 outside of events, else 0; nothing goes on with a line outside."""
-    frame = pl.DataFrame({"starts": starts, "outside": outside})
-    fresh = pl.col("outside").shift(1, fill_value=True) & ~pl.col("outside")
-    mark = pl.when("outside").then(-1).when(pl.col("starts") | fresh).then(1).otherwise(0)
-    return frame.select(mark.cast(pl.Int8)).to_series()
-
-
-def _overlong(starts: pl.Series) -> pl.Series:
-    """Tell where an event has gone on for so long that it's cut."""
-    frame = pl.DataFrame({"start": starts}).with_row_index("row")
-    begin = pl.when("start").then("row").forward_fill()
-    return frame.select(((pl.col("row") - begin) % MAX_EVENT_LINES == 0).fill_null(value=False)).to_series()
 
 
 def fold(text: pl.Expr) -> pl.Expr:

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import polars as pl
 
-VERSION = "f1"
+VERSION = "f2"
 MAX_TEMPLATE = 400
 
 # Each mask with the literals of which one must stand in a text for the pattern to match; "0" stands for any digit.

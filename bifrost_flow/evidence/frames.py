@@ -11,7 +11,7 @@ OTHER_FRAMES = 3  # that tell one crash from another; of a kernel the innermost 
 
 _KERNEL = re.compile(
     r"^(?:\(?\[<?[0-9a-fx]{4,}>?\]\)?,? *){0,3}(?P<guess>\? )?(?:RIP: [0-9a-f]+:|pc : |EIP: |PC is at |NIP )?(?:\[<?[0-9a-f]{4,}>?\] *)*\(?"
-    r"(?P<name>[A-Za-z_][\w.]*)\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?"
+    r"(?P<name>[A-Za-z_][\w.]*)(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?|\)? from (?:\[<[0-9a-f]+>\] )?\(?[\w.]+\+0x)"
 )
 _NUMBERED = re.compile(
     r"^\s*#\d+:?\s+(?:0x[0-9a-fA-F]+ )?(?:in )?(?P<name>[^\s(/][^(]*?)(?: ?\(|\s+/|\s+[\w.-]+/|\s+at |\s+\S+\.\w{1,4}:\d|$)"
@@ -32,7 +32,7 @@ _ACCESS = re.compile(r"\b(READ|WRITE|Read|Write) (?:of size|memory access)")
 _PLUMBING = re.compile(
     r"^(?:_*dump_stack\w*|show_stack\w*|print_\w+|_*kasan_\w*|_*kmsan_\w*|kcsan\w*|panic|_*warn\w*|report_bug|fixup_bug\w*|_*do_\w*trap\w*|do_invalid_op"
     r"|_*invalid_op|_*ubsan_\w*|_*asan\w*|_*interceptor\w*|_*sanitizer\w*|_*msan\w*|_*tsan\w*|_*lsan\w*|lockdep_\w+|debug_\w+|_*lock_acquire\w*|lock_release|_+might_sleep"
-    r"|_*schedule\w*|_raw_\w+|check_\w+|mark_\w+|validate_chain|_*cond_resched|sched_\w+|nmi_\w+|\w*apic_\w+|asm_\w+|exc_\w+|sysvec\w*|entry_\w+|rcu_\w+|watchdog\w*|update_process\w+"
+    r"|_*schedule\w*|_*raw_(?:spin|read|write)_\w+|check_\w+|mark_\w+|validate_chain|_*cond_resched|sched_\w+|nmi_\w+|\w*apic_\w+|asm_\w+|exc_\w+|sysvec\w*|entry_\w+|rcu_\w+|watchdog\w*|update_process\w+"
     r"|tick_\w+|_*hrtimer\w*|\w*_interrupt|do_raw_\w+|queued_\w+|_*mutex_lock\w*|down_\w+|kthread|ret_from_\w+|start_\w+|secondary_\w+|check_preempt\w*|_*switch_to\w*|rwsem_\w+|do_softirq\w*|is_\w*trampoline|kernel_text_address|unwind_\w+|_*rela_\w+|dump_\w+|arch_\w+|handle_bug|\w*backtrace\w*|wait_for_\w+|\w*wait_rcu\w*|show_\w+|\w*stall\w*|io_schedule\w*|_*lock_sock\w*"
     r"|raise|abort|gsignal|_*assert\w*|_*GI_\w+|_*libc_\w+|_*pthread\w*|_*kill|std::.*|__cxx\w+|operator .*|malloc|calloc|realloc|free|mem(?:cpy|set|move|cmp)"
     r"|runtime\.\w+|panic|testing\.\w+|core::panic.*|std::panic.*|rust_begin_unwind|_*rust_\w+|logging::.*|base::debug::.*|base::internal::.*|fuzzer::.*|Error|new \w*Error"

@@ -5,7 +5,7 @@
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from bifrost_flow.evidence.levels import LETTERS, NAMES, read_number
@@ -53,24 +53,25 @@ def is_json_log(first: str) -> bool:
     return text == "[" or re.match(r'\[?\s*\{\s*(?:"|\}|$)', text) is not None
 
 
-def find_starts(lines: list[str]) -> list[bool]:
-    """Tell of each line whether an object, or a line between objects, begins with it.
+def mark_objects(lines: list[str]) -> list[int]:
+    """Return for each line 1 if an object, or text between objects, begins with it, 0 within one, -1 outside.
 
     An object that never closes ends where the next one begins in the first column, or at `MAX_JSON_BYTES`.
     """
-    starts = []
+    marks = []
     depth = size = count = 0
     for line in lines:
         text = line.strip()
         begins = depth <= 0 or line.startswith("{") or size > MAX_JSON_BYTES or count >= MAX_JSON_LINES
         if begins:
             depth = size = count = 0
-        starts.append(begins and text.rstrip(",") not in ("", "[", "]"))
+        outside = text.rstrip(",") in ("", "[", "]")
+        marks.append(0 if not begins else -1 if outside else 1)
         if depth > 0 or text.startswith(("{", "[{")):
             depth += _count_open(text.removeprefix("[") if depth <= 0 else text)
         size += len(line)
         count += 1
-    return starts
+    return marks
 
 
 def _count_open(text: str) -> int:
@@ -104,12 +105,17 @@ def read_object(value: dict[str, object]) -> JsonEvent:
     # JSON can spell half a character, which nothing can print.
     text = text.encode("utf-8", "replace").decode()
     when = next((found for key in _TIME_KEYS if (found := read_value(flat.get(key)))), None)
+    if when and not when.microsecond and isinstance(nanos := flat.get("nanoofsecond"), int):
+        when += timedelta(microseconds=min(abs(nanos), 999_999_999) // 1000)
     if when is None and (stamp := find_stamp(text)):
         when = read_time(text, stamp)
     if when is None:
         ends = ("time", "timestamp", "date", "at", "ts")
         when = next((found for key, item in flat.items() if key.endswith(ends) and (found := read_value(item))), None)  # fmt: skip
-    return JsonEvent(when, _judge(flat), text, " ".join(sorted(flat)))
+    level = _judge(flat)
+    if level is None and "@t" in value and ("@m" in value or "@mt" in value):
+        level = "info"  # that Serilog leaves out
+    return JsonEvent(when, level, text, " ".join(sorted(flat)))
 
 
 @lru_cache(maxsize=4096)
@@ -134,6 +140,9 @@ def _judge(flat: dict[str, object]) -> str | None:
         if isinstance(number, str) and number.isdecimal():
             number = int(number)
         if isinstance(number, int) and not isinstance(number, bool):
+            if key == "levelno":
+                # Python counts from debug, others from trace.
+                number += 10
             windows = "eventid" in flat and ("channel" in flat or "providername" in flat)
             if level := _WINDOWS.get(number) if windows else read_number(number):
                 return level

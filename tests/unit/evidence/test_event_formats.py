@@ -151,6 +151,9 @@ OBJECTS = [
     ('{"timestamp": "2024-06-10T12:34:56,789Z", "level": "DEPRECATION", "message": "x"}', "2024-06-10T12:34:56.789", "warning"),
     ('{"message":"x","severity":"EMERGENCY"}', None, "critical"),
     ('{"method":"GET","status":502,"time":1693279182}', "2023-08-29T03:19:42", "error"),
+    ('{"created": 1620284889.123, "levelno": 20, "message": "x"}', "2021-05-06T07:08:09.123", "info"),
+    ('{"instant":{"epochSecond":1620284889,"nanoOfSecond":123000000},"level":"ERROR"}', "2021-05-06T07:08:09.123", "error"),
+    ('{"@t":"2024-03-28T10:21:53.9601Z","@m":"x"}', "2024-03-28T10:21:53.960100", "info"),
     ('{"eventTime":"2024-01-01T10:00:00Z","eventName":"x"}', "2024-01-01T10:00:00", None),
     ('{"Level":2,"EventID":7,"Channel":"System","TimeCreated":"2024-01-01T10:00:00.5Z"}', "2024-01-01T10:00:00.500", "error"),
 ]  # fmt: skip

@@ -189,6 +189,10 @@ BOUNDARIES = {
         ["{", '  "level": "WARN ",', '  "message": "late"', "}", '{"level": "info"}'],
         [(1, 4), (5, 5)],
     ),
+    "an object with brackets on lines of their own": (
+        ["{", '  "stack": [', '    "a {"', "  ],", "", '  "b": [', "  ]", "}", "{", '  "c": 1', "}"],
+        [(1, 8), (9, 11)],
+    ),
     "an array of objects": (["[", "  {", '    "a": {"b": 1}', "  },", '  {"a": 2}', "]"], [(2, 4), (5, 5)]),
     "an array whose first object follows at once": (["[{", '  "a": "}{"', "},", '{"a": 2}]'], [(1, 3), (4, 4)]),
     "an object cut off": (['{"a": "b', '{"a": 1}', "plain text", '{"a": 2}'], [(1, 1), (2, 2), (3, 3), (4, 4)]),

@@ -106,3 +106,22 @@ def test_stacks_name_their_functions() -> None:
     assert name_frames(java) == ["com.acme.Thing.run"]
     assert name_frames(native) == ["parse_header"]
     assert name_frames(kernel) == ["ip6_route"]
+
+
+def test_kernels_of_any_architecture_name_their_functions() -> None:
+    """32-bit ARM prints who was called from where; waiting for a lock is the cause of nothing."""
+    older = [
+        " [<816d8460>] (dump_backtrace) from [<816d8790>] (show_stack+0x18/0x1c)",
+        "  r7:81d67c90 r6:82222b24",
+        " [<816f972c>] (down_write) from [<804c4268>] (simple_removal+0x198/0x378)",
+        " [<804c40d0>] (simple_removal) from [<80656bdc>] (debugfs_remove+0x40/0x54)",
+    ]
+    newer = [" dump_backtrace from show_stack+0x20/0x24", " simple_removal from debugfs_remove+0x40/0x54"]
+    locked = [
+        " __lock_acquire+0x2e/0x36",
+        " _raw_write_lock_irqsave+0x4e/0x62",
+        " sg_remove_request+0x70/0x120",
+    ]
+    assert name_frames(older) == name_frames(newer) == ["simple_removal"]
+    assert name_frames(locked) == ["sg_remove_request"]
+    assert name_frames([" raw_sendmsg+0x1/0x2"]) == ["raw_sendmsg"]
