@@ -2,9 +2,12 @@
 
 import os
 import signal
+import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bifrost_flow.errors import SettingsError
@@ -70,6 +73,20 @@ def test_dask_finds_what_threads_find_though_a_worker_is_killed(
     assert len(asked) > 5
 
 
+def kill_ray_worker() -> int:
+    """Kill the process that has our batch in hand, and return its number."""
+    ours = psutil.Process()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for process in ours.children(recursive=True):
+            with suppress(psutil.Error):
+                if "ray::extract_remotely" in process.cmdline():
+                    process.kill()
+                    return process.pid
+        time.sleep(0.005)
+    raise AssertionError("no worker took the batch")
+
+
 @needs_ray
 def test_ray_finds_what_threads_find_though_a_worker_is_killed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -82,11 +99,7 @@ def test_ray_finds_what_threads_find_though_a_worker_is_killed(
     def submit_and_kill(pool: RayPool, batch: list[Source]) -> extraction_remote.Pending:
         pending = submit(pool, batch)
         if not killed:
-            import ray
-
-            pid = ray.get(ray.remote(os.getpid).remote())
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
+            killed.append(kill_ray_worker())
         return pending
 
     monkeypatch.setattr(RayPool, "submit", submit_and_kill)
