@@ -116,7 +116,7 @@ def test_what_a_cluster_cannot_do_is_done_here(folder: Path, monkeypatch: pytest
     batch = extraction.split_batches(sources)[0]
     plan = ExtractionPlan(500)
     pending = extraction_remote._Waiting(lambda: list(extraction.extract_batch(batch, plan)), (), set())
-    assert pending.result() == [each for each in extraction.extract_batch(batch, plan)]
+    assert pending.result() == list(extraction.extract_batch(batch, plan))
     gone = [Source(str(folder / "gone.log"), folder / "gone.log", 5)]
     missed = extraction_remote._Waiting(lambda: list(extraction.extract_batch(gone, plan)), (), set())
     assert missed.result() is None
