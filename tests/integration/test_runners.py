@@ -7,7 +7,6 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-import psutil
 import pytest
 
 from bifrost_flow.errors import SettingsError
@@ -75,6 +74,7 @@ def test_dask_finds_what_threads_find_though_a_worker_is_killed(
 
 def kill_ray_worker() -> int:
     """Kill the process that has our batch in hand, and return its number."""
+    psutil = pytest.importorskip("psutil")
     ours = psutil.Process()
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
