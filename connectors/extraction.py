@@ -116,8 +116,10 @@ def _is_small(batch: list[Source]) -> bool:
 
 
 def _is_for_cluster(batch: list[Source]) -> bool:
-    # Temporary copies lie on this machine's disk.
-    return not any(is_spooled(source) for source in batch)
+    # Temporary copies lie on this machine's disk, and what comes through a pipe comes once.
+    return not any(
+        is_spooled(source) or (source.size == 0 and not source.location.is_file()) for source in batch
+    )
 
 
 def _extract_pooled(
@@ -130,14 +132,15 @@ def _extract_pooled(
 ) -> Iterator[FileEvidence]:
     """Yield what `extract_batch` would; the batches that the pool takes are read there meanwhile."""
     ahead = iter([batch for batch in batches if takes(batch)])
-    waiting: deque[Pending] = deque(pool.submit(batch) for batch in islice(ahead, 2 * pool.processes))
+    waiting: deque[Pending] = deque()
     for batch in batches:
+        # A cluster may have grown meanwhile.
+        wanted = max(0, 2 * pool.processes - len(waiting))
+        waiting.extend(pool.submit(each) for each in islice(ahead, wanted))
         if not takes(batch):
             yield from extract_batch(batch, plan, bytes_done)
             continue
         done = waiting.popleft().result()
-        if (following := next(ahead, None)) is not None:
-            waiting.append(pool.submit(following))
         # A process that was lost (out of memory, say) leaves its batch to us.
         for evidence in done or extract_batch(batch, plan):
             if bytes_done is not None:
