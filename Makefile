@@ -72,4 +72,4 @@ lock: ## renew the locks from pyproject.toml: requirements.txt, and of it what t
 	$(LOCK) --group build --constraint requirements.txt --output-file docker/build-requirements.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .llama-venv .llama-venv.log .ollama-venv .tools-venv .tools-venv.log bifrost-warehouse
+	rm -rf $(VENV) .llama-venv .llama-venv.log .ollama-venv .tools-venv .tools-venv.log .ray.log bifrost-warehouse

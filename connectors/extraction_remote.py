@@ -277,8 +277,8 @@ def _start_dask(processes: int) -> Any:
 
     from distributed import LocalCluster
 
-    # Ctrl-C in the terminal is for us: what is under way is still to be kept. What is started inherits the mask,
-    # once the process is there whose start would lift it.
+    # Ctrl-C in the terminal is for us: what is under way is still to be kept. What is started inherits the
+    # mask, once the process is there whose start would lift it.
     ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -307,6 +307,9 @@ class RayPool:
         ray: Any = import_module("ray")  # an extra, which type checkers may not find
         # Its import sets a level. It would tell in its words what we tell in ours.
         logging.getLogger("ray").setLevel(logging.CRITICAL)
+        # It prints a worker's loss to standard output, which is for answers; there is no setting for it.
+        printing: Any = import_module("ray._private.worker")
+        printing._worker_logs_enabled = False
         self._ray, self._plan, self._least = ray, plan, processes
         self._crew = _Crew(self._count)
         own = {"include_dashboard": False, "num_cpus": processes, "_node_ip_address": "127.0.0.1"}
