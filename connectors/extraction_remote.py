@@ -230,9 +230,11 @@ class DaskPool:
         return max(self._least, self._count())
 
     def _count(self) -> int:
+        if self._client.status != "running":  # the scheduler is lost, and being asked would wait for it
+            return 0
         try:
             return sum(self._client.nthreads().values())
-        except self.lost:
+        except (*self.lost, AttributeError):  # it was lost this moment, and the client with it
             return 0
 
     def __enter__(self) -> Self:
@@ -248,9 +250,11 @@ class DaskPool:
         """Return what will be the evidence of `batch`; Dask gives it to another worker when one is lost."""
         errand = _write_errand(batch, self._plan)
         try:
+            if self._client.status != "running":  # what is sent now would wait, and then be lost as well
+                raise OSError(t("runner.lost_scheduler"))
             future = self._client.submit(extract_remotely, errand, pure=False)
-        except self.lost as error:
-            return _Waiting(_raising(error), self.lost, self._crew)
+        except (*self.lost, AttributeError) as error:  # as above
+            return _Waiting(_raising(OSError(str(error))), self.lost, self._crew)
 
         def ask() -> list[FileEvidence]:
             # Asked for, not raised: an exception of a worker can be of any type.

@@ -1,5 +1,6 @@
 """`runner: dask|ray` on real local clusters: the same evidence as with threads, whoever is lost meanwhile."""
 
+import json
 import os
 import signal
 import subprocess
@@ -199,6 +200,53 @@ def test_a_cluster_without_workers_is_not_waited_for(
         assert extract(folder, Runner("dask", nobody.scheduler_address)) == alone
     (said,) = told
     assert "no worker for 0 seconds" in said
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_scheduler_that_is_lost_is_not_waited_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    """The scheduler dies while batches are out: the run reads them, and the others, itself."""
+    monkeypatch.setattr(extraction_remote, "CONNECT_TIMEOUT_S", 15)
+    alone = extract(folder)
+    file = tmp_path / "scheduler.json"
+    words = [
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        str(file),
+    ]
+    scheduler = subprocess.Popen(
+        [sys.executable, "-m", "dask", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (file.exists() and file.stat().st_size):
+            assert scheduler.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        submit, sent = extraction_remote.DaskPool.submit, []
+
+        def submit_and_kill(
+            pool: extraction_remote.DaskPool, batch: list[Source]
+        ) -> extraction_remote.Pending:
+            sent.append(submit(pool, batch))
+            if len(sent) == 2:
+                scheduler.kill()
+            return sent[-1]
+
+        monkeypatch.setattr(extraction_remote.DaskPool, "submit", submit_and_kill)
+        told.clear()
+        assert extract(folder, Runner("dask", json.loads(file.read_text())["address"])) == alone
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+    assert len(sent) > 2
+    assert told
 
 
 def test_what_a_cluster_cannot_do_is_done_here(
