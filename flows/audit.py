@@ -25,7 +25,7 @@ from connectors.incremental import Reading, plan_reading
 from connectors.metrics import metrics
 from flows.admitting import admit_run, find_due
 from flows.asking import Asked
-from flows.choices import Language, Provider, Severity
+from flows.choices import Language, Provider, RunnerKind, Severity
 from flows.described import describe_delivery, describe_failed_run, name_source
 from flows.job import Job
 from flows.opening import list_ci_access, open_warehouse
@@ -99,7 +99,7 @@ async def audit(
     prompt: str = DEFAULT_PROMPT,
     lang: Language | None = None,
     concurrency: int | None = None,
-    runner: str | None = None,
+    runner: RunnerKind | None = None,
     budget_tokens: int | None = None,
     max_calls: int | None = None,
     max_tokens: int | None = None,
