@@ -68,10 +68,11 @@ e2e-s3: install ## start a real Ceph S3 gateway in memory, and run the tests of 
 
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-lock: ## renew the locks from pyproject.toml: requirements.txt, and of it what the container image installs
-	$(LOCK) pyproject.toml --group dev --output-file requirements.txt
+lock: ## renew the locks from pyproject.toml: requirements.txt, and of it what the container images install
+	$(LOCK) pyproject.toml --group dev --extra dask --output-file requirements.txt
 	$(LOCK) pyproject.toml --constraint requirements.txt --output-file docker/requirements.txt
+	$(LOCK) pyproject.toml --extra dask --extra ray --constraint requirements.txt --output-file docker/cluster-requirements.txt
 	$(LOCK) --group build --constraint requirements.txt --output-file docker/build-requirements.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .audit-venv .llama-venv .llama-venv.log .ollama-venv .tools-venv .tools-venv.log bifrost-warehouse
+	rm -rf $(VENV) .audit-venv .llama-venv .llama-venv.log .ollama-venv .tools-venv .tools-venv.log .ray.log bifrost-warehouse

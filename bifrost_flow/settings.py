@@ -143,6 +143,11 @@ class EvidenceSettings(Section):
     budget_tokens: int = _described("evidence.budget_tokens", 2000, ge=1)
 
 
+class RunnerSettings(Section):
+    kind: Literal["threads", "dask", "ray"] = _described("runner.kind", "threads")
+    address: str | None = _described("runner.address")
+
+
 class FanoutSettings(Section):
     concurrency: int = _described("fanout.concurrency", 4, ge=1)
     max_calls: int | None = _described("fanout.max_calls", ge=0)
@@ -248,6 +253,7 @@ class Settings(BaseSettings):
     log: LogSettings = _section(LogSettings)
     output: OutputSettings = _section(OutputSettings)
     evidence: EvidenceSettings = _section(EvidenceSettings)
+    runner: RunnerSettings = _section(RunnerSettings)
     fanout: FanoutSettings = _section(FanoutSettings)
     s3: S3Settings = _section(S3Settings)
     slack: SlackSettings = _section(SlackSettings)

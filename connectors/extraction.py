@@ -4,7 +4,6 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,16 @@ from bifrost_flow.evidence.scan import scan_file, scan_small_files
 from bifrost_flow.language import t
 from bifrost_flow.records import Chunk, FileEvidence, LogFile
 from connectors.extraction_pool import ExtractionPlan, ExtractionPool
-from connectors.sources import BLOCK_BYTES, MAX_LINE_BYTES, ReadFacts, Source, fetch_ahead, read_blocks
+from connectors.extraction_remote import Pending, Pool, Runner, open_cluster
+from connectors.sources import (
+    BLOCK_BYTES,
+    MAX_LINE_BYTES,
+    ReadFacts,
+    Source,
+    fetch_ahead,
+    is_spooled,
+    read_blocks,
+)
 
 if TYPE_CHECKING:
     from bifrost_flow.evidence.filtering import EventFilter
@@ -44,6 +52,7 @@ def extract_evidence(
     learn: bool = False,
     wanted: "EventFilter | None" = None,
     hashed: bool = True,
+    runner: Runner = Runner(),  # noqa: B008 - frozen
 ) -> Generator[FileEvidence, None, None]:
     """Yield the evidence of each source, in order; one that can't be read gives a row with its status and
     no chunks.
@@ -52,16 +61,23 @@ def extract_evidence(
     path, what passing runs of a source's job say; with `learn`, what the jobs say that passed comes along.
     With `wanted`, only lines of events that it keeps count, and nothing is learnt from what is left; line
     numbers stay those of the file. Unless `hashed`, files come without their SHA-256, which takes a tenth of
-    the time.
+    the time. `runner` says whether a cluster does the work.
+
+    Raises:
+        SettingsError: the runner's package is not installed, or its cluster does not answer.
     """
     plan = ExtractionPlan(
         budget_tokens, max_line_bytes, baselines or {}, learn and wanted is None, wanted, hashed
     )
     batches = split_batches(sources)
     processes = min(_count_cpus(), MAX_PROCESSES)
+    if runner.kind != "threads":
+        with open_cluster(runner, processes, plan) as cluster:
+            yield from _extract_pooled(batches, cluster, plan, bytes_done, takes=_is_for_cluster)
+        return
     if processes > 1 and sum(len(batch) > 1 for batch in batches) >= POOL_BATCHES:
         with ExtractionPool(processes, plan) as pool:
-            yield from _extract_pooled(batches, pool, plan, bytes_done)
+            yield from _extract_pooled(batches, pool, plan, bytes_done, takes=_is_small)
         return
     for batch in batches:
         yield from extract_batch(batch, plan, bytes_done)
@@ -95,26 +111,36 @@ def extract_batch(
         yield from _extract_small(batch, plan, bytes_done)
 
 
+def _is_small(batch: list[Source]) -> bool:
+    return batch[0].size <= SMALL_BYTES
+
+
+def _is_for_cluster(batch: list[Source]) -> bool:
+    # Temporary copies lie on this machine's disk, and what comes through a pipe comes once.
+    return not any(
+        is_spooled(source) or (source.size == 0 and not source.location.is_file()) for source in batch
+    )
+
+
 def _extract_pooled(
     batches: list[list[Source]],
-    pool: ExtractionPool,
+    pool: Pool,
     plan: ExtractionPlan,
     bytes_done: Callable[[int], None] | None,
+    *,
+    takes: Callable[[list[Source]], bool],
 ) -> Iterator[FileEvidence]:
-    """Yield what `extract_batch` would, small files read by other processes meanwhile."""
-
-    def submit(batch: list[Source]) -> Future[list[FileEvidence] | None]:
-        return pool.submit(batch)
-
-    ahead = iter([batch for batch in batches if batch[0].size <= SMALL_BYTES])
-    waiting = deque(submit(batch) for batch in islice(ahead, 2 * pool.processes))
+    """Yield what `extract_batch` would; the batches that the pool takes are read there meanwhile."""
+    ahead = iter([batch for batch in batches if takes(batch)])
+    waiting: deque[Pending] = deque()
     for batch in batches:
-        if batch[0].size > SMALL_BYTES:
+        # A cluster may have grown meanwhile.
+        wanted = max(0, 2 * pool.processes - len(waiting))
+        waiting.extend(pool.submit(each) for each in islice(ahead, wanted))
+        if not takes(batch):
             yield from extract_batch(batch, plan, bytes_done)
             continue
         done = waiting.popleft().result()
-        if (following := next(ahead, None)) is not None:
-            waiting.append(submit(following))
         # A process that was lost (out of memory, say) leaves its batch to us.
         for evidence in done or extract_batch(batch, plan):
             if bytes_done is not None:

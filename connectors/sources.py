@@ -41,6 +41,7 @@ __all__ = [
     "describe_unread",
     "fetch_ahead",
     "find_sources",
+    "is_spooled",
     "read_blocks",
     "remove_spooled",
     "show_path",
@@ -151,11 +152,16 @@ def _read_block(source: BinaryIO) -> bytes:
     return os.read(handle, _SPOOL_BYTES)
 
 
+def is_spooled(source: Source) -> bool:
+    """Tell whether `source` is a temporary copy on this machine."""
+    in_copy = source.member is not None and source.member.spooled
+    return source.spooled or in_copy
+
+
 def remove_spooled(sources: Sequence[Source]) -> None:
     """Delete the temporary copies among `sources`: of standard input, compressed tars and downloads."""
     for source in sources:
-        spooled = source.spooled or (source.member and source.member.spooled)
-        if spooled and isinstance(source.location, Path):
+        if is_spooled(source) and isinstance(source.location, Path):
             source.location.unlink(missing_ok=True)
 
 

@@ -20,11 +20,12 @@ from bifrost_flow.settings import load_settings
 from bifrost_flow.summary import Summary
 from bifrost_flow.window import split_since
 from connectors.baselines import list_known_good
+from connectors.extraction_remote import Runner, check_runner
 from connectors.incremental import Reading, plan_reading
 from connectors.metrics import metrics
 from flows.admitting import admit_run, find_due
 from flows.asking import Asked
-from flows.choices import Language, Provider, Severity
+from flows.choices import Language, Provider, RunnerKind, Severity
 from flows.described import describe_delivery, describe_failed_run, name_source
 from flows.job import Job
 from flows.opening import list_ci_access, open_warehouse
@@ -98,6 +99,7 @@ async def audit(
     prompt: str = DEFAULT_PROMPT,
     lang: Language | None = None,
     concurrency: int | None = None,
+    runner: RunnerKind | None = None,
     budget_tokens: int | None = None,
     max_calls: int | None = None,
     max_tokens: int | None = None,
@@ -130,6 +132,7 @@ async def audit(
         prompt: what is asked: error_analysis, performance, security or deployment.
         lang: language of answers and report: en or ko.
         concurrency: model calls at a time.
+        runner: who reads the logs: threads, dask or ray.
         budget_tokens: tokens of evidence to keep of each log.
         max_calls: model calls in this run at most, repeated ones included.
         max_tokens: tokens in this run at most, in and out.
@@ -152,6 +155,7 @@ async def audit(
         "model": model,
         "lang": lang,
         "fanout.concurrency": concurrency,
+        "runner.kind": runner,
         "fanout.max_calls": max_calls,
         "fanout.max_tokens": max_tokens,
         "fanout.max_cost_usd": max_cost_usd,
@@ -169,6 +173,7 @@ async def audit(
         "now": (due := find_due()),
     }
     settings = load_settings(await read_secret_blocks(overrides))
+    check_runner(settings.runner.kind)
     log_progress()
     permitted = admit_run(paths, baselines=baselines, written=[warehouse, out])
     chosen = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
@@ -213,6 +218,7 @@ async def run_stages(
         budget_tokens=settings.evidence.budget_tokens,
         find_baselines=job.find_baselines,
         learn=not dry_run,
+        runner=Runner(settings.runner.kind, settings.runner.address),
     )
     groups = group(evidence)
 

@@ -8,10 +8,12 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from bifrost_flow.records import SEVERITIES
-from bifrost_flow.settings import Settings
+from bifrost_flow.settings import RunnerSettings, Settings
 
 _FIELDS = Settings.model_fields
+_RUNNERS = get_args(RunnerSettings.model_fields["kind"].annotation)
 
 Provider = Annotated[str, Field(json_schema_extra={"enum": [*get_args(_FIELDS["provider"].annotation)]})]
 Language = Annotated[str, Field(json_schema_extra={"enum": [*get_args(_FIELDS["lang"].annotation)]})]
 Severity = Annotated[str, Field(json_schema_extra={"enum": [*SEVERITIES]})]
+RunnerKind = Annotated[str, Field(json_schema_extra={"enum": [*_RUNNERS]})]

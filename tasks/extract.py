@@ -7,6 +7,7 @@ from bifrost_flow.language import t
 from bifrost_flow.progress import progress, stop_requested
 from bifrost_flow.records import FileEvidence
 from connectors.extraction import extract_evidence
+from connectors.extraction_remote import Runner
 from connectors.sources import Source, remove_spooled
 from tasks.normalise import ReadPlan
 from tasks.stage import stage
@@ -19,11 +20,12 @@ def extract(
     budget_tokens: int,
     find_baselines: Callable[[Sequence[Source]], Mapping[str, Baseline]] = lambda _: {},
     learn: bool = False,
+    runner: Runner = Runner(),  # noqa: B008 - frozen
 ) -> tuple[FileEvidence, ...]:
     """Return the evidence of each input of `plan`; when a stop is requested, of those read until then.
 
     `find_baselines` says what passing runs of the inputs' jobs say; with `learn`, what the jobs say that
-    passed comes along.
+    passed comes along. `runner` says whether a cluster does the work.
     """
     progress().start_stage("extract", len(plan.sources))
     found: list[FileEvidence] = []
@@ -35,6 +37,7 @@ def extract(
             baselines=find_baselines(plan.sources),
             learn=learn,
             wanted=plan.wanted,
+            runner=runner,
         )
         for evidence in reading:
             found.append(evidence)

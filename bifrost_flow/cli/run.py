@@ -55,6 +55,7 @@ def run(
     out: Annotated[str | None, typer.Option("--out", "-o", help=t("run.out"))] = None,
     lang: Annotated[str | None, typer.Option(help=t("app.lang"))] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help=t("run.concurrency"))] = None,
+    runner: Annotated[str | None, typer.Option(help=t("settings.runner.kind"))] = None,
     budget_tokens: Annotated[int | None, typer.Option(min=1, help=t("run.budget_tokens"))] = None,
     max_calls: Annotated[int | None, typer.Option(min=0, help=t("settings.fanout.max_calls"))] = None,
     max_tokens: Annotated[int | None, typer.Option(min=0, help=t("settings.fanout.max_tokens"))] = None,
@@ -97,6 +98,7 @@ def run(
             "out": out,
             "lang": lang,
             "concurrency": concurrency,
+            "runner": runner,
             "budget_tokens": budget_tokens,
             "max_calls": max_calls,
             "max_tokens": max_tokens,
@@ -124,10 +126,14 @@ def _run_audit(parameters: dict[str, Any], *, fail_on: str | None, as_json: bool
     from bifrost_flow.cli.progress import show_progress
     from bifrost_flow.cli.session import PrefectSession
     from bifrost_flow.settings import load_settings
+    from connectors.extraction_remote import check_runner
     from connectors.tracking_process import preload
 
     named = {"warehouse", "project", "provider", "model", "lang"}
-    settings = load_settings({name: parameters[name] for name in named})
+    settings = load_settings(
+        {name: parameters[name] for name in named} | {"runner.kind": parameters["runner"]}
+    )
+    check_runner(settings.runner.kind)
     apply_output_settings(settings)
     _check_parameters(parameters, settings, fail_on=fail_on, as_json=as_json)
     listener, shown = show_progress(quiet=quiet)

@@ -59,8 +59,22 @@ def test_the_image_installs_what_is_locked(name: str) -> None:
     """The image's locks are parts of the project's own, hash for hash: `make lock` writes all three."""
     whole, part = read_lock(ROOT / "requirements.txt"), read_lock(ROOT / "docker" / name)
     assert part.items() <= whole.items(), "run make lock"
-    assert "--require-hashes -r " + name in DOCKERFILE
+    named = DOCKERFILE.replace("${REQUIREMENTS}", "requirements.txt").replace('"', "")
+    assert "ARG REQUIREMENTS=requirements.txt\n" in DOCKERFILE
+    assert "--require-hashes -r " + name in named
     assert not any(line.startswith(("pytest", "ruff", "hypothesis")) for line in part)
+
+
+def test_the_image_for_clusters_adds_dask_and_ray_and_changes_nothing_else() -> None:
+    """Its lock is the image's, hash for hash, with what the extras install."""
+    plain, more = (
+        read_lock(ROOT / "docker" / name) for name in ("requirements.txt", "cluster-requirements.txt")
+    )
+    assert plain.items() <= more.items(), "run make lock"
+    added = {pin.partition("==")[0] for pin in more.keys() - plain.keys()}
+    assert {"distributed", "ray"} <= added
+    assert len(added) < 20
+    assert all("--hash=sha256:" in line and "://" not in line for line in more.values())
 
 
 # -- compose ----------------------------------------------------------------------------------------------

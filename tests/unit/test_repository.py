@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bifrost_flow.language import ROOT
+from connectors import extraction_remote
 
 PACKAGES = ("bifrost_flow", "flows", "tasks", "connectors")
 # Folders of data. As packages they would shadow others: `docker` is docker-py, which Prefect imports.
@@ -25,6 +26,8 @@ TOP_LEVEL = {
     *("tests", "docs", "pyproject.toml", "README.md", "LICENSE", "ARCHITECTURE.md", "CHANGELOG.md"),
     *("Makefile", "requirements.txt", ".ci", ".github", ".gitignore", ".dockerignore", ".python-version"),
 }
+# What is installed with an extra alone, and the one place that imports it, which says so where it is missing.
+EXTRAS = {"distributed": {"connectors/extraction_remote.py"}}
 MAX_README_LINES = 150
 MAX_LOG_BYTES = 200_000
 DATA = ROOT / "tests" / "data"
@@ -82,6 +85,14 @@ def test_the_lock_holds_what_the_project_asks_for() -> None:
         assert locked and all(wanted.specifier.contains(each, prereleases=True) for each in locked), wanted
 
 
+def test_extras_are_asked_for_by_name() -> None:
+    """What is imported where an extra may be missing is what that extra installs."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    asked = {kind: Requirement(wanted).name for kind, (wanted,) in extras.items()}
+    assert asked == extraction_remote.PACKAGES
+    assert set(EXTRAS) <= set(asked.values())
+
+
 def test_every_import_is_a_dependency_of_ours() -> None:
     """Nothing that we import is there only because a package of somebody else asks for it."""
     direct = {canonicalize_name(each.name) for each in read_dependencies()}
@@ -90,6 +101,7 @@ def test_every_import_is_a_dependency_of_ours() -> None:
         name: sorted(files)
         for name, files in list_foreign_imports().items()
         if not direct & {canonicalize_name(each) for each in owners.get(name, [])}
+        and not (name in EXTRAS and set(files) == EXTRAS[name])
     }
     assert len(list_foreign_imports()) > 10
     assert missing == {}

@@ -127,6 +127,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPa
         "provider": "rules",
         "lang": "ko",
         "serve.catch_up": "all",
+        "runner.kind": "dask",
         "output.format": "json",
         "metrics.pushgateway": "http://h:1",
     }
