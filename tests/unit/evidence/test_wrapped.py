@@ -46,7 +46,9 @@ WRAPPERS: dict[str, Callable[[str, int], str]] = {
     "buildkit in github-actions": lambda line, n: f"{DAY}T10:00:{n:02d}.1234567Z #12 {n}.456 {line}",
     "compose": lambda line, n: f"worker-1  | {line}",
     "compose 1": lambda line, n: f"\x1b[36mworker_1    |\x1b[0m {line}",
-    "compose, a name of its own and times": lambda line, n: f"worker   | {DAY}T10:00:{n:02d}.123456789Z {line}",
+    "compose, a name of its own and times": lambda line, n: (
+        f"worker   | {DAY}T10:00:{n:02d}.123456789Z {line}"
+    ),
     "compose with times in github-actions": lambda line, n: (
         f"{DAY}T10:00:{n:02d}.1234567Z worker   | {DAY}T10:00:{n:02d}.123456789Z {line}"
     ),
