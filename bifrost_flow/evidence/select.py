@@ -169,7 +169,7 @@ def _name_sort(text: str) -> int:
 
 
 def _raise_firsts(pieces: Sequence[Piece], situation: Situation) -> None:
-    """Let the first of alike reports at the end of a log weigh as much as the heaviest: it is no consequence."""
+    """Let the first of alike reports at a log's end weigh as much as the heaviest: it is no consequence."""
     firsts: dict[tuple[str, int], Piece] = {}
     for piece in pieces:  # in the order of their lines
         if situation.length - piece.anchor <= LAST_LINES:
