@@ -300,7 +300,8 @@ def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bo
     if report is not None:
         console.print()
         for path in summary["exports"]:
-            console.print(t("run.report", path=path))
+            board = path == f"{summary['warehouse']}/dashboard.html"
+            console.print(t("run.dashboard" if board else "run.report", path=path))
         console.print(t("run.tables", path=summary["warehouse"]))
         console.print(t("run.mlflow", detail=put_on_one_line(summary["mlflow"])))
         console.print(t("run.slack", detail=put_on_one_line(summary["slack"])))
