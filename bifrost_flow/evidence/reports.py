@@ -41,16 +41,16 @@ def find_reports(seen: pl.DataFrame, *, final: bool = True) -> Reports:
     Unless `final`, more lines follow these, and the last goes on with a report if it may.
     """
     line, blank, indented = pl.col("line"), pl.col("blank"), pl.col("indented")
-    text = pl.when(~blank).then(line)
     near = seen.select(
         "line",
         "blank",
         "indented",
-        above=text.forward_fill().shift(1),
-        below=text.backward_fill().shift(-1),
-        flush=pl.when(~blank & ~indented).then(line).forward_fill().shift(1),
+        chain=line.str.contains(_CHAINS),
+        crosses=line.str.contains(_CROSSES),
+        place=line.str.contains(_PLACE),
+        stack=line.str.contains(r"^\s+at "),
+        trace=line == _TRACEBACK,
     )
-    above, below = pl.col("above"), pl.col("below")
     frame = line.str.contains(FRAME)
     begins = indented & ~indented.shift(1, fill_value=False)
     opened = line.shift(1).str.contains(_OPENS).fill_null(value=False)
@@ -66,15 +66,12 @@ def find_reports(seen: pl.DataFrame, *, final: bool = True) -> Reports:
         ~indented
         & indented.shift(1, fill_value=False)
         & line.str.contains(_RAISED)
-        & ~below.str.contains(r"^\s+at ").fill_null(value=False)
+        & ~_below("stack").fill_null(value=False)
     )
-    traced = (pl.col("flush") == _TRACEBACK) & ~indented & line.str.contains(r"^[A-Za-z_][\w.]*(?::|$)")
-    chained = above.str.contains(_CHAINS)
-    called = (
-        line.str.contains(_CALLED)
-        & above.str.contains(_PLACE)
-        & below.str.contains(_PLACE).fill_null(value=not final)
-    )
+    flush = pl.when(~blank & ~indented).then("trace").forward_fill().shift(1)
+    traced = flush & ~indented & line.str.contains(r"^[A-Za-z_][\w.]*(?::|$)")
+    chained = _above("chain")
+    called = line.str.contains(_CALLED) & _above("place") & _below("place").fill_null(value=not final)
     goes_on = (
         (inner.forward_fill().fill_null(value=False) & indented)
         | frame
@@ -83,6 +80,16 @@ def find_reports(seen: pl.DataFrame, *, final: bool = True) -> Reports:
         | chained.fill_null(value=False)
         | called.fill_null(value=False)
     )
-    within = (below.str.contains(_CROSSES) | above.str.contains(_CHAINS)).fill_null(value=False)
+    within = _below("crosses").fill_null(value=False) | chained.fill_null(value=False)
     found = near.select(starts=~goes_on & ~blank, outside=blank & ~within)
     return Reports(found["starts"], found["outside"])
+
+
+def _above(name: str) -> pl.Expr:
+    """Return column `name` of the nearest line above that is not blank."""
+    return pl.when(~pl.col("blank")).then(name).forward_fill().shift(1)
+
+
+def _below(name: str) -> pl.Expr:
+    """Return column `name` of the nearest line below that is not blank."""
+    return pl.when(~pl.col("blank")).then(name).backward_fill().shift(-1)

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bifrost_flow.evidence import group_chunks
+from bifrost_flow.evidence.fingerprint import VERSION
 from bifrost_flow.evidence.scan import scan_file
 from bifrost_flow.records import CATEGORIES, SEVERITIES, FileEvidence
 from connectors.extraction import extract_evidence
@@ -95,7 +96,7 @@ def test_values_come_from_the_fixed_lists() -> None:
         for chunk in evidence.chunks:
             assert chunk.category in CATEGORIES
             assert chunk.severity in SEVERITIES
-            assert chunk.fingerprint.startswith("f1:")
+            assert chunk.fingerprint.startswith(f"{VERSION}:")
             assert "\x1b" not in chunk.text
 
 
