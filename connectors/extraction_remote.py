@@ -293,7 +293,10 @@ def _start_dask(processes: int) -> Any:
             host="127.0.0.1",
             # Whoever reaches a scheduler can run code: others on this machine lack the certificate.
             security=True,
-            dashboard_address=None,  # it would listen for everybody
+            # Its HTTP servers can't be switched off; by themselves they listen for everybody.
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             silence_logs=logging.CRITICAL,
         )
     finally:
