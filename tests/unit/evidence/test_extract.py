@@ -95,7 +95,7 @@ def test_values_come_from_the_fixed_lists() -> None:
         for chunk in evidence.chunks:
             assert chunk.category in CATEGORIES
             assert chunk.severity in SEVERITIES
-            assert chunk.fingerprint.startswith("f1:")
+            assert chunk.fingerprint.startswith("f2:")
             assert "\x1b" not in chunk.text
 
 
