@@ -244,9 +244,9 @@ def test_of_two_failures_alike_at_the_end_the_first_comes_first() -> None:
     """Of two lines of a sort at the end of a log without steps the first opens the first chunk."""
     lines = [
         "rank 2 starts",
-        "stepd: error: Detected 1 oom-kill event in step 61.0",
+        "stepd: error: Detected 1 oom-kill event(s) in step 61.0",
         *("0.01user 0.01system 0:06.34elapsed" for _ in range(8)),
-        "stepd: error: Detected 2 oom-kill events in step 61.batch",
+        "stepd: error: Detected 2 oom-kill event(s) in step 61.batch",
     ]
     _, chunks = scan_file(
         ["\n".join(lines).encode() + b"\n"], "a.log", budget_tokens=500, max_line_bytes=1 << 16
