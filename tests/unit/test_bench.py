@@ -11,7 +11,8 @@ import pytest
 
 from tests.bench.inputs import about_log, make_distinct, make_runs, make_small, make_words
 from tests.bench.make_log import CORPUS, STYLES, list_marked, read_texts, write_log
-from tests.bench.measure import ROOT, CannotMeasure, Figure, render_table, run, take_turnsfrom tests.bench.plot import Curve, draw
+from tests.bench.measure import ROOT, CannotMeasure, Figure, render_table, run, take_turns
+from tests.bench.plot import Curve, draw
 from tests.bench.runs import LOOKS
 from tests.bench.scale import find_exponent
 
