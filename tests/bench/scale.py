@@ -84,6 +84,11 @@ def find_exponent(points: Sequence[tuple[float, float]]) -> float:
     return above / sum((x - mean_x) ** 2 for x in xs)
 
 
+def show_exponent(exponent: float) -> str:
+    """Return it for people; where no size takes more than the start does, there is none."""
+    return "–" if math.isnan(exponent) else f"{exponent:.2f}"
+
+
 def _extract(path: Path, _size: int) -> Usage:
     return run([BIFROST, "extract", path, "--format", "jsonl"])
 
@@ -149,7 +154,10 @@ def measure_scale(options: Options) -> Iterator[Figure]:
         last = each.points[-1]
         what = f"{series.name}, {series.sizes[0]:,} to {last.size:,} {series.unit}"
         note = f"{last.size:,}: {last.used}"
-        yield Figure("scale", f"{what}: exponent of CPU time", each.time_exponent, "", TIME_BAR, note=note)
+        if not math.isnan(each.time_exponent):  # else no size takes more than the start
+            yield Figure(
+                "scale", f"{what}: exponent of CPU time", each.time_exponent, "", TIME_BAR, note=note
+            )
         yield Figure("scale", f"{what}: exponent of peak memory", each.memory_exponent, "")
         peak = max(point.used.peak_mib for point in each.points)
         yield Figure("scale", f"{what}: peak memory", peak, "MiB", MEMORY_BAR_MIB)
@@ -183,7 +191,7 @@ def _write(grown: Sequence[Grown], *, full: bool, minutes: float) -> None:
             Curve(
                 each.series.name,
                 [(point.size, point.used.cpu_s) for point in each.points],
-                f"{each.time_exponent:.2f}",
+                show_exponent(each.time_exponent),
             )
             for each in grown
         ],
@@ -215,7 +223,8 @@ def describe(grown: Sequence[Grown], *, full: bool, minutes: float) -> str:
         f"{load:.0f} meanwhile. CPU time counts, since the clock tells of the other load too.",
         "",
         "The exponent of time is of the CPU time beyond that of next to nothing, which is the start: 1 is "
-        "linear. That of memory is of the whole peak: 0 is bounded.",
+        "linear; – where no size takes much more than that. That of memory is of the whole peak: 0 is "
+        "bounded.",
         "",
         "| what | the command | largest | CPU | clock | peak | start, CPU | exponent of time | … of memory |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -225,7 +234,7 @@ def describe(grown: Sequence[Grown], *, full: bool, minutes: float) -> str:
         lines.append(
             f"| {each.series.name} | {each.series.does} | {last.size:,} {each.series.unit} "
             f"| {last.used.cpu_s:.1f} s | {last.used.wall_s:.1f} s | {last.used.peak_mib:,.0f} MiB "
-            f"| {each.start.cpu_s:.1f} s | {each.time_exponent:.2f} | {each.memory_exponent:.2f} |"
+            f"| {each.start.cpu_s:.1f} s | {show_exponent(each.time_exponent)} | {each.memory_exponent:.2f} |"
         )
     lines += ["", "| what | size | CPU | clock | peak |", "|---|---|---|---|---|"]
     lines += [

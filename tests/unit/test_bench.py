@@ -1,15 +1,20 @@
 """The inputs and the arithmetic of the bench; its figures are no tests."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench.inputs import about_log, make_distinct, make_small, make_words
+from tests.bench.inputs import about_log, make_distinct, make_runs, make_small, make_words
 from tests.bench.make_log import CORPUS, STYLES, list_marked, read_texts, write_log
 from tests.bench.measure import ROOT, CannotMeasure, Figure, render_table, run, take_turns
+from tests.bench.plot import Curve, draw
+from tests.bench.runs import LOOKS
+from tests.bench.scale import find_exponent
 
 LARGE = "x = b'1' * 200_000_000; import time; time.sleep(1.5)"
 
@@ -113,3 +118,30 @@ def test_bars_are_met_from_their_side() -> None:
     assert [each.met for each in figures] == [True, False, True, False, None]
     table = render_table(figures).splitlines()
     assert [line.split()[-1] for line in table[1:]] == ["yes", "NO", "yes", "NO", "s"]
+
+
+def test_all_looks_at_a_warehouse_still_work(tmp_path: Path) -> None:
+    """What the bench asks is what the commands ask: a query that has changed is noticed."""
+    make_runs(tmp_path / "w", "2")
+    for look in LOOKS.values():
+        look(str(tmp_path / "w"))
+
+
+def test_an_exponent_is_that_of_the_curve() -> None:
+    """Linear growth has 1, that of a square 2, none 0; and one point tells nothing."""
+    sizes = (1, 10, 100, 1000)
+    for power in (0, 1, 2):
+        assert find_exponent([(size, 3.0 * size**power) for size in sizes]) == pytest.approx(power)
+    assert math.isnan(find_exponent([(1, 1)]))
+
+
+def test_a_plot_is_xml_with_each_point_within_its_frame() -> None:
+    """Every curve has its marks, names are escaped, and nothing lies outside."""
+    curves = [Curve("a <b>", [(1, 0.02), (1_000, 7), (50_000, 900)], "1.01"), Curve("c", [(10, 5)], "0.00")]
+    root = ElementTree.fromstring(draw({"seconds": curves}, across="size"))
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    marks = [each for each in root.iter() if each.tag.endswith("circle")]
+    assert len(marks) == 3 + 1  # one more in the legend
+    for mark in marks:
+        assert 0 < float(mark.attrib["cx"]) < width and 0 < float(mark.attrib["cy"]) < height
+    assert "a <b>" in [each.text for each in root.iter() if each.tag.endswith("text")]
