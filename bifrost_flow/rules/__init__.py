@@ -12,7 +12,7 @@ from bifrost_flow.rules.headline import MAX_LINE_CHARS, MAX_TITLE_CHARS, Headlin
 
 # The "model" of these answers, and so a part of their cache keys: raise it with every change to patterns or
 # texts.
-RULES_VERSION = "rules-2"
+RULES_VERSION = "rules-3"
 
 # Well-known messages with a remedy of their own: pattern, key of the remedy, and the category that it speaks
 # for where the extractor found none.

@@ -34,7 +34,7 @@ _CAUSES = tuple(
         r"\berror(?:\[E\d{4}\]| TS\d+| C[A-Z]*\d{3,}|: )(?! ?(?:aborting|could not compile))",
         r"undefined (?:reference|symbol)|cannot find -l|unresolved external",
         # a test with its name
-        r"^(?:FAILED|ERROR) \S+(?:::|\.py)|^\d+\) \S+::\S+|^rspec \./|--- FAIL: |^\s*(?:●|✕|✗|✘|×) \S|^not ok \d+|\btest \S+ \.\.\. FAILED"
+        r"^(?:FAILED|ERROR) \S+(?:::|\.py - )|^\d+\) \S+::\S+|^rspec \./|--- FAIL: |^\s*(?:●|✕|✗|✘|×) \S|^not ok \d+|\btest \S+ \.\.\. FAILED"
         r"|^(?:FAIL|ERROR): \w+ \(|\S+ > \S.* FAILED|<<< (?:FAILURE|ERROR)",
         # an exception, a panic, a signal
         r"^\W*(?:Caused by: |E\s+|Uncaught |Unhandled )?(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Fault|Interrupt)\b(?:: |$)",

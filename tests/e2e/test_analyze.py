@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from bifrost_flow.evidence.fingerprint import VERSION
+from bifrost_flow.rules import RULES_VERSION
 from tests.console import BIFROST, LOGS, Console
 from tests.model_server import Fault, ModelServer
 
@@ -66,7 +68,7 @@ def test_quiet_and_verbose(shell: Console) -> None:
     assert (quiet.code, quiet.err) == (0, "")
     assert quiet.out.startswith("error[E0658]")
     verbose = shell.call("analyze", LOG, "--provider", "rules", "--no-cache", "-v")
-    assert "rules-2 of rules: attempt 1 for f1:" in verbose.err
+    assert f"{RULES_VERSION} of rules: attempt 1 for {VERSION}:" in verbose.err
     assert "error[E0658]" not in verbose.err, "text of a log in what is told of calls"
     missing = shell.call("analyze", "nowhere.log", "--provider", "rules", "--quiet")
     assert "nowhere.log" in missing.err

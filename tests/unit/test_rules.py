@@ -46,6 +46,14 @@ CASES = {
         "FAILED tests/test_a.py::test_b - assert 1 == 2",
         1,
     ),
+    "pytest collecting": (
+        "____ ERROR collecting tests/test_a.py ____\nE   ModuleNotFoundError: No module named 'web.menu'\n"
+        "=== short test summary info ===\nERROR tests/test_a.py",
+        0,
+        "test_assertion",
+        "ModuleNotFoundError: No module named 'web.menu'",
+        2,
+    ),
     "go": (
         "--- FAIL: TestDial (0.00s)\n    dial_test.go:12: expected 1, got 2\nFAIL\nexit status 1",
         1,
