@@ -80,6 +80,8 @@ def connect_readonly(
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        # Where DuckDB takes the process for a person's, it draws a bar on standard output.
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("SET parquet_metadata_cache = true")
         failures = open_bucket(connection, storage, [f"{name}/" for name in views if name in TABLES])
         locations = (storage.location, *further)
