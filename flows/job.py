@@ -46,6 +46,7 @@ from connectors.journal import Journal, fold_orphans
 from connectors.metrics import metrics
 from connectors.models.protocol import ModelDescription, Provider
 from connectors.models.questions import build_finding, sum_estimates
+from connectors.permitted import Permitted
 from connectors.prompts import choose_prompt, read_snapshot
 from connectors.s3.access import S3Access, use_access
 from connectors.similar import find_similar
@@ -163,14 +164,20 @@ class Job:
             return read_snapshot(self.settings.warehouse, tracker.tracking_uri).get(reference.name)
         return Background(tracker.find_prompt, reference, name="prompt").wait(tracker.timeout_s)
 
-    def compare_with(self, targets: Sequence[str] | None, *, use: bool) -> None:
-        """Compare the logs with those that `targets` name; without any with earlier runs, if `use`.
+    def compare_with(
+        self, targets: Sequence[str] | None, *, use: bool, permitted: Permitted | None = None
+    ) -> None:
+        """Compare the logs with those that `targets` name, read as far as `permitted`; without any with
+        earlier runs, if `use`.
 
         Raises:
             SettingsError: one of `targets` can't be read.
         """
         self._use_baselines = use
-        self._baseline = read_baseline(targets, ci=list_ci_access(self.settings)) if targets and use else None
+        self._baseline = None
+        if targets and use:
+            access = list_ci_access(self.settings)
+            self._baseline = read_baseline(targets, ci=access, permitted=permitted)
 
     def find_baselines(self, sources: Sequence[Source]) -> Mapping[str, Baseline]:
         """Return, by path, what passing runs say of the jobs that `sources` are logs of."""
