@@ -347,13 +347,13 @@ class Job:
             run, findings, files, problems, location, self.settings.lang, formerly=formerly, link=link
         )
 
-    def _set_aside(self, files: Sequence[LogFile], left_out: Collection[str]) -> Sequence[LogFile]:
+    def _set_aside(self, files: tuple[LogFile, ...], left_out: Collection[str]) -> tuple[LogFile, ...]:
         """Return `files`, those marked that can't tell that a failure which is open is gone."""
         if self._warehouse is None or self._dry_run or self._kind != "audit":
             return files  # it resolves nothing in any case
         known = (past.locations for past in self.history.values() if past.latest is not None)
         places = list_covered(files) & {place for locations in known for place in locations or ()}
-        return set_aside(files, self._warehouse.list_failing_paths(places), left_out=left_out)
+        return tuple(set_aside(files, self._warehouse.list_failing_paths(places), left_out=left_out))
 
     async def add_similar(self, report: Report) -> Report:
         """Return `report` with the earlier findings that are like its new ones; without, if that fails."""
