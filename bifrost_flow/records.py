@@ -78,6 +78,9 @@ class LogFile:
     status: str  # one of FILE_STATUSES
     error: str | None  # a sentence for a person when status is not `read`
     version: str | None = None  # of the file, or the archive that it is in: `stat:…` or `etag:…`
+    aside: bool = (
+        False  # other logs of its place, later or left out, hold failures: what it lacks is not gone
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,10 @@ _BUILD = re.compile(
     r"(?<![^/!])((?:builds?|runs?|attempts?|pipelines?)[-_#/])#?(?:\d+(?=[/!])|\d{3,}(?=[.]|$))",
     re.IGNORECASE,
 )
+# Of these, hashes, UUIDs and pods have no order, other than pods of a CronJob, whose number is a time.
+_NO_ORDER = re.compile(r"[^\dTWZ:._\-/ ]", re.IGNORECASE)
+_CRON_POD = re.compile(rf"\d{{5,}}-{_POD}{{5}}$")
+_DAY_FIRST = re.compile(r"\d{2}([-_.])\d{2}\1\d{4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +146,73 @@ def list_past(
 
 
 def list_covered(files: Sequence[LogFile]) -> set[str]:
-    """Return the locations whose files were all read whole.
+    """Return the locations whose files were all read whole, and of which none was read aside of others.
 
     What job an unread file is of is not known, so it stands for all jobs of its path.
     """
-    unread = {_name_path(file.path) for file in files if file.status != "read"}
+    unread = {_name_path(file.path) for file in files if file.status != "read" or file.aside}
     return {
         location
         for file in files
         if _name_path(file.path) not in unread and (location := name_location(file.path, file.job))
     }
+
+
+def set_aside(
+    files: Sequence[LogFile], failing: Iterable[str], *, left_out: Collection[str] = ()
+) -> list[LogFile]:
+    """Return `files`, those marked `aside` that tell nothing of how their place is now.
+
+    `failing` are other logs of the project that showed a failure when they were last read. One that is later
+    than a file, by the dates and numbers in their paths, or that the run left out and is not earlier, still
+    stands for the place.
+    """
+    own = {file.path for file in files}
+    others: dict[str, list[str]] = {}
+    for path in set(failing) - own:
+        others.setdefault(_name_path(path), []).append(path)
+
+    def is_aside(path: str) -> bool:
+        for other in others.get(_name_path(path), ()):
+            is_later = _is_later(other, path)
+            if is_later or (is_later is None and other in left_out):
+                return True
+        return False
+
+    return (
+        [replace(file, aside=True) if is_aside(file.path) else file for file in files] if others else [*files]
+    )
+
+
+def _is_later(path: str, other: str) -> bool | None:
+    """Tell which of two logs of a place is the later one; None where their paths don't say.
+
+    >>> _is_later("ci/2026-11-02/run_12345/x.log", "ci/2026-11-02/run_9999/x.log")
+    True
+    """
+    for mine, theirs in zip(_list_order(path), _list_order(other), strict=False):
+        if mine and theirs and mine != theirs:
+            return mine > theirs
+    return None
+
+
+def _list_order(path: str) -> list[tuple[int, ...]]:
+    """Return the dates and numbers that vary in a path; one of names without an order is empty."""
+    varying = [_read_order(match[0]) for match in _VARYING.finditer(_BUILD.sub(r"\1#", path))]
+    return [*varying, *(_read_numbers(match[0]) for match in _BUILD.finditer(path))]
+
+
+def _read_order(text: str) -> tuple[int, ...]:
+    numbers = _read_numbers(text)
+    if _CRON_POD.match(text):
+        return numbers[:1]
+    if _NO_ORDER.search(text.rpartition("=")[2]):
+        return ()
+    return numbers[::-1] if _DAY_FIRST.fullmatch(text) else numbers
+
+
+def _read_numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", text)))
 
 
 def _list_shown(seen: Mapping[str, Iterable[str]], files: Sequence[LogFile]) -> dict[str, set[str]]:

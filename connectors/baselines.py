@@ -23,6 +23,7 @@ from bifrost_flow.jobkey import name_job
 from bifrost_flow.language import t
 from bifrost_flow.records import FileEvidence
 from connectors.ci.access import CiAccess
+from connectors.permitted import Permitted
 from connectors.sources import (
     MAX_LINE_BYTES,
     ReadFacts,
@@ -39,13 +40,16 @@ PEEKERS = 16
 LAST_RUNS = 5  # that passed, of each job
 
 
-def read_baseline(targets: Sequence[str], *, ci: CiAccess | None = None) -> Baseline:
-    """Return what the logs say that `targets` name, as `find_sources` takes them.
+def read_baseline(
+    targets: Sequence[str], *, ci: CiAccess | None = None, permitted: Permitted | None = None
+) -> Baseline:
+    """Return what the logs say that `targets` name, as `find_sources` takes them; links may lead to what is
+    `permitted` alone.
 
     Raises:
         SettingsError: one of them can't be read to its end.
     """
-    sources, _, problems = find_sources(targets, ci=ci)
+    sources, _, problems = find_sources(targets, ci=ci, permitted=permitted)
     try:
         if problems:
             raise SettingsError(t("evidence.baseline.unreadable", reason=problems[0].message))

@@ -28,6 +28,7 @@ class Reading:
     incremental: bool = False
     warehouse: Warehouse | None = field(default=None, repr=False)  # None where there was no run yet
     nightly: str | None = None  # for runs.nightly
+    groups: Sequence[Sequence[str]] = ()  # those of `targets` that one path with a place for days stands for
     permitted: Permitted | None = None  # where links may lead; None: anywhere
 
 
@@ -59,7 +60,8 @@ def plan_reading(
         incremental=incremental,
         last_night=_find_last_night(paths, warehouse) if incremental else None,
     )
-    return Reading(expand_targets(paths, window), incremental, warehouse, nightly)
+    groups = [list(expand_targets([path], window)) for path in paths if has_date([path])]
+    return Reading(expand_targets(paths, window), incremental, warehouse, nightly, groups)
 
 
 def _find_last_night(paths: Sequence[str], warehouse: Warehouse | None) -> date | None:
@@ -103,17 +105,25 @@ def leave_out_empty_days(
 ) -> tuple[list[LogFile], list[Problem], list[date]]:
     """Return `unread` and `problems` without the days of a window that have no logs, and these days.
 
-    That nothing at all is there for any of several days is one problem; that the only day asked for has
-    nothing is told as of any other path.
+    That nothing at all is there for any day of a path is one problem; that the only day asked for has nothing
+    is told as of any other path.
     """
-    dated = {show_path(path): path for path, days in reading.targets.items() if days}
-    missing = {file.path for file in unread if file.status == "missing" and file.path in dated}
-    if not missing or len(dated) == 1:
-        return list(unread), list(problems), []
-    empty = list_empty_days(reading.targets, [dated[path] for path in missing])
-    rest = [file for file in unread if file.path not in missing]
-    told = [problem for problem in problems if problem.subject not in missing]
-    if missing == set(dated):
-        path = max(missing)
-        told.append(Problem("ingest", path, t("window.all_empty", path=path, first=empty[0], last=empty[-1])))
-    return rest, told, empty
+    absent = {file.path for file in unread if file.status == "missing"}
+    gone: set[str] = set()  # which are told of in other words, or not at all
+    told = []
+    for group in reading.groups:
+        missing = [path for path in group if show_path(path) in absent]
+        if not missing or len(group) == 1:
+            continue
+        gone.update(missing)
+        if len(missing) == len(group):
+            days = [day for path in group for day in reading.targets[path]]
+            path = show_path(group[-1])
+            message = t("window.all_empty", path=path, first=min(days), last=max(days))
+            told.append(Problem("ingest", path, message))
+    shown = {show_path(path) for path in gone}
+    return (
+        [file for file in unread if file.path not in shown],
+        [*(problem for problem in problems if problem.subject not in shown), *told],
+        list_empty_days(reading.targets, sorted(gone)),
+    )

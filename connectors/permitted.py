@@ -40,8 +40,16 @@ class Permitted:
         return _make_absolute(target) in {_make_absolute(root) for root in self.roots}
 
     def covers(self, target: str) -> bool:
-        """Tell whether `target`, its links resolved, is a root or beneath one."""
-        scheme, steps = _parse(target, literally=False)
+        """Tell whether `target`, its links resolved, is a root or beneath one; not where it leads up again
+        from what a pattern finds."""
+        return not _climbs(target) and self._hold(*_parse(target, literally=False))
+
+    def holds(self, path: str) -> bool:
+        """Tell whether a file that was found at `path`, its links resolved, is a root or beneath one; what
+        reads like a pattern is part of its name."""
+        return self._hold(_FILES, tuple(step for step in path.split("/") if step))
+
+    def _hold(self, scheme: str, steps: tuple[str, ...]) -> bool:
         return any(
             scheme == allowed and _match(pattern, steps)
             for allowed, pattern in (_parse(root, literally=True) for root in self.roots)
@@ -51,6 +59,12 @@ class Permitted:
 def _make_absolute(target: str) -> str:
     # `..` stays: of a link to a folder it leads to where that folder is.
     return target if _SCHEME.match(target) else str(Path(target).expanduser().absolute())
+
+
+def _climbs(target: str) -> bool:
+    steps = to_glob(target).split("/")
+    first = next((n for n, step in enumerate(steps) if glob.has_magic(step)), len(steps))
+    return ".." in steps[first:]
 
 
 def _parse(target: str, *, literally: bool) -> tuple[str, tuple[str, ...]]:

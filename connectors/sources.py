@@ -266,7 +266,7 @@ def _add_file(found: _Found, path: str, max_bytes: int | None) -> None:
     if identity in found.seen:
         return
     found.seen.add(identity)
-    if found.permitted is not None and not found.permitted.covers(identity):
+    if found.permitted is not None and not found.permitted.holds(identity):
         found.report(path, "unreadable", t("serve.not_permitted", path=path))
         return
     # As it was before anything is read: what is written to it meanwhile makes it another one.

@@ -44,8 +44,9 @@ def admit_run(
     own = (configured.warehouse, configured.output.out or configured.warehouse)
     Permitted((*own, *served.allow)).check([place for place in written if place is not None])
     permitted = Permitted((*served.paths, *served.allow))
-    permitted.check([*targets, *(baselines or ())])
-    return None if all(permitted.names(target) for target in targets) else permitted
+    asked = [*targets, *(baselines or ())]
+    permitted.check(asked)
+    return None if all(permitted.names(target) for target in asked) else permitted
 
 
 def find_due() -> datetime:

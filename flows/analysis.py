@@ -109,7 +109,7 @@ async def analyze_log(
     job = Job(
         load_settings(overrides), [path or name or "text"], prompt=prompt, tracked=False, kind="analyze"
     )
-    job.compare_with(baselines, use=True)
+    job.compare_with(baselines, use=True, permitted=permitted)
     stdin = None if text is None else io.BytesIO(text.encode("utf-8", "replace"))
     try:
         access = list_ci_access(job.settings)

@@ -178,7 +178,7 @@ async def audit(
     permitted = admit_run(paths, baselines=baselines, written=[warehouse, out])
     chosen = pick_formats(formats, out=settings.output.out, configured=settings.output.format)
     job = Job(settings, paths, prompt=prompt, dry_run=dry_run)
-    job.compare_with(baselines, use=use_baselines)
+    job.compare_with(baselines, use=use_baselines, permitted=permitted)
     try:
         reading = plan_reading(
             paths,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,6 +25,7 @@ from bifrost_flow.records import (
     Chunk,
     FileEvidence,
     Group,
+    LogFile,
     Report,
     Run,
     new_run_id,
@@ -36,7 +37,7 @@ from bifrost_flow.settings import (
     check_no_blocks,
     masked_settings,
 )
-from bifrost_flow.status import PastFinding, assign_statuses, name_rules
+from bifrost_flow.status import PastFinding, assign_statuses, list_covered, name_rules, set_aside
 from bifrost_flow.summary import Summary, summarise
 from bifrost_flow.tracked import MODEL_KEYS
 from connectors.baselines import look_up_baselines, read_baseline
@@ -45,6 +46,7 @@ from connectors.journal import Journal, fold_orphans
 from connectors.metrics import metrics
 from connectors.models.protocol import ModelDescription, Provider
 from connectors.models.questions import build_finding, sum_estimates
+from connectors.permitted import Permitted
 from connectors.prompts import choose_prompt, read_snapshot
 from connectors.s3.access import S3Access, use_access
 from connectors.similar import find_similar
@@ -162,14 +164,20 @@ class Job:
             return read_snapshot(self.settings.warehouse, tracker.tracking_uri).get(reference.name)
         return Background(tracker.find_prompt, reference, name="prompt").wait(tracker.timeout_s)
 
-    def compare_with(self, targets: Sequence[str] | None, *, use: bool) -> None:
-        """Compare the logs with those that `targets` name; without any with earlier runs, if `use`.
+    def compare_with(
+        self, targets: Sequence[str] | None, *, use: bool, permitted: Permitted | None = None
+    ) -> None:
+        """Compare the logs with those that `targets` name, read as far as `permitted`; without any with
+        earlier runs, if `use`.
 
         Raises:
             SettingsError: one of `targets` can't be read.
         """
         self._use_baselines = use
-        self._baseline = read_baseline(targets, ci=list_ci_access(self.settings)) if targets and use else None
+        self._baseline = None
+        if targets and use:
+            access = list_ci_access(self.settings)
+            self._baseline = read_baseline(targets, ci=access, permitted=permitted)
 
     def find_baselines(self, sources: Sequence[Source]) -> Mapping[str, Baseline]:
         """Return, by path, what passing runs say of the jobs that `sources` are logs of."""
@@ -284,7 +292,7 @@ class Job:
         """
         now = datetime.now(UTC)
         self._compared = sum(each.compared for each in evidence)
-        files = (*inputs.unread, *(each.file for each in evidence))
+        files = self._set_aside((*inputs.unread, *(each.file for each in evidence)), inputs.left_out)
         found = [build_finding(answer, first_seen=now, last_seen=now) for answer in asked.answers]
         # A failure that is not the first of its log any more is still there, not resolved.
         present = (*group_chunks(evidence, every=True), *groups)
@@ -338,6 +346,14 @@ class Job:
         return Report(
             run, findings, files, problems, location, self.settings.lang, formerly=formerly, link=link
         )
+
+    def _set_aside(self, files: tuple[LogFile, ...], left_out: Collection[str]) -> tuple[LogFile, ...]:
+        """Return `files`, those marked that can't tell that a failure which is open is gone."""
+        if self._warehouse is None or self._dry_run or self._kind != "audit":
+            return files  # it resolves nothing in any case
+        known = (past.locations for past in self.history.values() if past.latest is not None)
+        places = list_covered(files) & {place for locations in known for place in locations or ()}
+        return tuple(set_aside(files, self._warehouse.list_failing_paths(places), left_out=left_out))
 
     async def add_similar(self, report: Report) -> Report:
         """Return `report` with the earlier findings that are like its new ones; without, if that fails."""

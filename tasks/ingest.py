@@ -20,8 +20,12 @@ class Inputs:
     sources: tuple[Source, ...]
     unread: tuple[LogFile, ...]
     problems: tuple[Problem, ...]
-    skipped: int = 0  # logs that an earlier run is done with
+    left_out: frozenset[str] = frozenset()  # paths of logs that an earlier run is done with
     nightly: str | None = None  # for runs.nightly
+
+    @property
+    def skipped(self) -> int:
+        return len(self.left_out)
 
 
 @stage("ingest")
@@ -55,4 +59,5 @@ def ingest(
     if empty:
         notes.append(t("run.empty_days", days=len(empty), first=empty[0], last=empty[-1]))
     progress().end_stage("ingest", "; ".join(notes))
-    return Inputs(tuple(sources), tuple(unread), tuple(problems), len(skipped), reading.nightly)
+    left_out = frozenset(source.path for source in skipped)
+    return Inputs(tuple(sources), tuple(unread), tuple(problems), left_out, reading.nightly)

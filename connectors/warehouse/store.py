@@ -1,6 +1,6 @@
 """Rows in, rows out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -195,6 +195,13 @@ class Warehouse:
             )
             for fingerprint, first_seen, last_seen, locations, is_successor in known.rows
         }
+
+    def list_failing_paths(self, locations: Collection[str]) -> list[str]:
+        """Return the logs at `locations` that showed a failure when this project last read them."""
+        if not locations:
+            return []
+        parameters = {"project": self.project, "locations": sorted(locations)}
+        return [path for (path,) in self.query_named("history", "list_failing_paths", parameters).rows]
 
     def read_last_evidence(self, fingerprints: Sequence[str]) -> list[Chunk]:
         """Return the last piece of evidence that this project has of each of `fingerprints`."""

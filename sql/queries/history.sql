@@ -49,7 +49,7 @@ all_findings AS (
 all_files AS (
     SELECT * FROM files
     UNION ALL BY NAME
-    SELECT NULL::VARCHAR[] AS unshown WHERE false
+    SELECT NULL::VARCHAR[] AS unshown, NULL::BOOLEAN AS aside WHERE false
 ),
 numbered AS (
     SELECT
@@ -92,7 +92,8 @@ places AS (
         left(location, length(location) - length(coalesce(job, ''))) AS stem,
         all_files.status,
         outcome,
-        unshown
+        unshown,
+        coalesce(aside, false) AS aside
     FROM all_files
     JOIN numbered USING (run_id)
     WHERE location IS NOT NULL
@@ -127,7 +128,7 @@ nameless AS (
 unread AS (
     SELECT DISTINCT run_id, stem
     FROM places
-    WHERE status <> 'read'
+    WHERE status <> 'read' OR aside
 ),
 -- Where failures under all rules ('') or under some alone would have been seen, and when last.
 read_whole AS (
@@ -171,3 +172,38 @@ FROM chunks
 JOIN runs USING (run_id)
 WHERE runs.project = $project AND list_contains($fingerprints, fingerprint)
 QUALIFY row_number() OVER (PARTITION BY fingerprint ORDER BY runs.started_at DESC, run_id DESC, rank, path) = 1
+
+-- name: list_failing_paths
+-- Grain: a log at one of $locations (a list; see files.location) that showed a failure when an audit of $project last read it.
+-- No order.
+WITH
+-- A warehouse that no run has migrated yet lacks these columns, which is as if they were empty.
+all_runs AS (
+    SELECT * FROM runs
+    UNION ALL BY NAME
+    SELECT NULL::VARCHAR AS kind, NULL::BOOLEAN AS filtered WHERE false
+),
+all_files AS (
+    SELECT * FROM files
+    UNION ALL BY NAME
+    SELECT NULL::VARCHAR[] AS unshown WHERE false
+),
+audits AS (
+    SELECT run_id, started_at
+    FROM all_runs
+    WHERE project = $project
+        AND coalesce(kind, 'audit') = 'audit'
+        AND NOT coalesce(filtered, false)
+        AND status NOT IN ('dry_run', 'interrupted')
+),
+last_read AS (
+    SELECT run_id, path, outcome, unshown
+    FROM all_files
+    JOIN audits USING (run_id)
+    WHERE list_contains($locations, location) AND all_files.status = 'read'
+    QUALIFY row_number() OVER (PARTITION BY path ORDER BY started_at DESC, run_id DESC) = 1
+)
+SELECT DISTINCT path
+FROM last_read
+LEFT JOIN (SELECT DISTINCT run_id, path, true AS shown FROM chunks) USING (run_id, path)
+WHERE outcome <> 'passed' AND (shown OR len(unshown) > 0)

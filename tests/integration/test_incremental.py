@@ -165,6 +165,38 @@ def test_only_what_is_new_or_changed(project: Project) -> None:
     assert project.run(since=None)[0] == ["build.log", "lint.log", "unit.log"]
 
 
+@pytest.mark.parametrize(
+    ("failing", "other"),
+    [
+        ("2026/11/02/lint.log", "2026/11/01/lint.log"),
+        ("web-7d9f8b6c5d-x2x9k.log", "web-7d9f8b6c5d-bcdfg.log"),
+    ],
+)
+def test_what_is_left_out_stands_for_its_place(project: Project, failing: str, other: str) -> None:
+    """A log that comes late, and another pod's, resolve nothing of the failing one that is left out, neither
+    this night nor the next; the failing log itself does."""
+    project.write(failing, "ledger")
+    name = Path(failing).name
+    assert project.run() == ([name], {"ledger": "new"})
+    project.write(other)
+    assert project.run() == ([Path(other).name], {})
+    assert project.run() == ([], {})
+    assert project.run(since=None)[1] == {"ledger": "recurring"}
+    project.write(failing, lines=21)
+    assert project.run() == ([name], {"ledger": "resolved"})
+
+
+def test_a_backfill_of_older_days_resolves_nothing(tmp_path: Path) -> None:
+    """What fails since is not gone because it did not fail before."""
+    project = Project(tmp_path, [str(tmp_path / "logs" / "{date}")])
+    project.write("2026-11-05/lint.log", "ledger")
+    project.write("2026-11-01/lint.log")
+    assert project.run(first="2026-11-05", last="2026-11-05")[1] == {"ledger": "new"}
+    assert project.run(since=None, first="2026-11-01", last="2026-11-01") == (["lint.log"], {})
+    project.write("2026-11-06/lint.log")
+    assert project.run(first="2026-11-06", last="2026-11-06")[1] == {"ledger": "resolved"}
+
+
 @pytest.mark.parametrize("kind", ["down", "penniless", "filtered"])
 def test_a_night_that_was_not_done_is_read_again(project: Project, kind: str) -> None:
     """What nobody explained, or was looked at in part, is read the next night; then it is done."""
@@ -304,6 +336,15 @@ def test_days_of_a_window(tmp_path: Path) -> None:
     assert (night.read, night.inputs.unread, night.inputs.problems) == (["01.log", "02.log"], (), ())
     night.finish()
     assert project.begin(first="2026-11-01", last="2026-11-05").read == ["05.log"]
+
+    project.targets.append(str(tmp_path / "typo" / "{date}"))
+    for last in ("2026-11-01", "2026-11-02"):
+        half = project.begin(since=None, first="2026-11-01", last=last)
+        assert half.read[0] == "01.log"
+        assert [str(tmp_path / "typo" / last) in problem.message for problem in half.inputs.problems] == [
+            True
+        ]
+    project.targets.pop()
 
     nothing = project.begin(first="2026-10-01", last="2026-10-31").inputs
     (problem,) = nothing.problems

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bifrost_flow.errors import SettingsError
+from connectors.baselines import read_baseline
 from connectors.permitted import Permitted
 from connectors.sources import find_sources
 
@@ -31,6 +32,9 @@ CASES = [
     ("/nowhere/logs", "/nowhere/logs2/b.log", False),
     ("/nowhere/logs", "/nowhere/l*/b.log", False),
     ("/nowhere/logs", "/nowhere/logs/{date}/*.log", True),
+    ("/nowhere/logs", "/nowhere/logs/*/../../secret/*", False),
+    ("/nowhere/logs", "/nowhere/logs/{date:%Y/../../../secret}", False),
+    ("/nowhere/*", "/nowhere/l*/../x", False),
     ("/nowhere/*/ci/*.log", "/nowhere/a/ci/x.log", True),
     ("/nowhere/*/ci/*.log", "/nowhere/a/b/ci/x.log", False),
     ("/nowhere/*/ci/*.log", "/nowhere/a/ci/x.key", False),
@@ -81,3 +85,24 @@ def test_links_lead_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert len(unread) == len(problems) >= 1
         assert all("serve.allow" in problem.message for problem in problems)
     assert len(find_sources(["logs"])[0]) == 2  # both links lead to one file
+
+
+def test_a_name_that_reads_like_a_pattern(tmp_path: Path) -> None:
+    """A file that was found is judged by its name as it is: a matrix's `[1]` is no pattern, nor is a
+    `{date}`."""
+    (tmp_path / "x[1].log").write_text("ERROR: it failed\n")
+    permitted = Permitted((f"{tmp_path}/*.log",))
+    assert len(find_sources([f"{tmp_path}/*.log"], permitted=permitted)[0]) == 1
+    assert not permitted.holds(f"{tmp_path}/sub/{{date:x.log}}")
+
+
+def test_a_baseline_is_held_to_it_too(tmp_path: Path) -> None:
+    """What links of a folder of passing runs lead to is read as little as that of a log."""
+    logs, secret = tmp_path / "logs", tmp_path / "secret.log"
+    logs.mkdir()
+    secret.write_text("token\n")
+    (logs / "ok.log").write_text("compiled\n")
+    (logs / "link.log").symlink_to(secret)
+    with pytest.raises(SettingsError, match=r"serve\.allow"):
+        read_baseline([str(logs)], permitted=Permitted((str(logs),)))
+    read_baseline([str(logs / "ok.log")], permitted=Permitted((str(logs),)))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost_flow.records import Evidence, Finding, LogFile
-from bifrost_flow.status import PastFinding, assign_statuses, name_location
+from bifrost_flow.status import PastFinding, assign_statuses, list_covered, name_location, set_aside
 from tests.warehouse_rows import FINDING
 
 FIRST_NIGHT = datetime(2026, 11, 1, 2, tzinfo=UTC)
@@ -309,3 +309,29 @@ def test_every_status_follows_from_history(
         assert past[name][0]
         assert past[name][1] - {"-"}
         assert all(read.get(path) == "read" for path in past[name][1] - {"-"})
+
+
+@pytest.mark.parametrize(
+    ("failing", "read", "aside"),
+    [
+        ("ci/2026/11/02/x.log", "ci/2026/11/01/x.log", "always"),
+        ("ci/2026/11/02/x.log", "ci/2026/11/03/x.log", "never"),
+        ("30-10-2026/x.log", "02-11-2026/x.log", "never"),
+        ("02-11-2026/x.log", "30-10-2026/x.log", "always"),
+        ("year=2026/month=9/x.log", "year=2026/month=10/x.log", "never"),
+        ("run_99999/x.log", "run_100000/x.log", "never"),
+        ("builds/12/x.log", "builds/9/x.log", "always"),
+        ("1a2b3c4d5e/2026-11-02/x.log", "9f8e7d6c5b/2026-11-01/x.log", "always"),
+        ("1a2b3c4d5e/x.log", "9f8e7d6c5b/x.log", "left out"),
+        ("web-7d9f8b6c5d-x2x9k.log", "web-7d9f8b6c5d-bcdfg.log", "left out"),
+        ("sync-28273460-x2x9k.log", "sync-28273520-bcdfg.log", "never"),
+        ("ci/2026-11-02/y.log", "ci/2026-11-01/x.log", "never"),
+        ("x.log", "x.log", "never"),
+    ],
+)
+def test_a_failing_log_stands_for_its_place(failing: str, read: str, aside: str) -> None:
+    """A log tells nothing of its place where a later one failed, or one of no order that was left out."""
+    for left_out in (set(), {failing}):
+        (file,) = set_aside([build_file(read)], [failing], left_out=left_out)
+        assert file.aside is (aside == "always" or (aside == "left out" and bool(left_out)))
+        assert bool(list_covered([file])) is not file.aside
