@@ -105,6 +105,23 @@ def test_the_file_says_nothing_that_prefect_would_overlook() -> None:
             assert set(variables) <= set(read_template(kind)["variables"]["properties"])
 
 
+def test_the_docker_pool_shares_what_compose_has() -> None:
+    """Its containers reach the server and write to the warehouse that the compose file's own use: a history
+    in two places tells of known failures as new."""
+    compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+    text = yaml.safe_load(FILE.read_text())
+    for given in (each for each in text["deployments"] if each["name"].endswith("-docker")):
+        variables = given["work_pool"]["job_variables"]
+        serve = compose["services"]["serve"]
+        assert variables["env"]["PREFECT_API_URL"] == serve["environment"]["PREFECT_API_URL"]
+        assert f"{compose['name']}_{serve['volumes'][0]}" in variables["volumes"]
+        assert f"{compose['name']}_default" in variables["networks"]
+        # Compose sets no warehouse, so it is the default, in the image's folder.
+        assert "BIFROST_WAREHOUSE" not in serve["environment"]
+        default = setting_fields()["warehouse"].default
+        assert Path(variables["env"]["BIFROST_WAREHOUSE"]) == Path("/var/lib/bifrost", default)
+
+
 @pytest.mark.parametrize("kind", ["docker", "kubernetes"])
 def test_templates_use_each_variable_and_no_other(kind: str) -> None:
     """What can be set of a pool has an effect, and Prefect's command is not handed to the image's own."""

@@ -1,7 +1,6 @@
 """The container image and the compose file: checked by the tools that read them, and the image's steps
 carried out without an engine, in a venv that a user without rights runs."""
 
-import fnmatch
 import json
 import os
 import pwd
@@ -23,6 +22,7 @@ import yaml
 
 from bifrost_flow.language import ROOT
 from bifrost_flow.settings import FOREIGN_NAMES, name_variable, setting_fields
+from tests.prove_image import list_context
 from tests.tools import call_tool
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
@@ -188,34 +188,6 @@ def test_prometheus_in_compose_scrapes_what_runs_there(composed: dict[str, Any])
 
 
 # -- the image's steps ------------------------------------------------------------------------------------
-
-
-def list_context() -> list[Path]:
-    """Return the files of the checkout that .dockerignore lets through, relative: its last match decides."""
-    rules = [
-        line.strip()
-        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-        if line.strip() and not line.startswith("#")
-    ]
-
-    def is_sent(path: Path) -> bool:
-        sent = True
-        # A rule holds for what lies below what it names, too.
-        names = [str(path), *(str(parent) for parent in path.parents)][:-1]
-        for rule in rules:
-            pattern = rule.removeprefix("!")
-            forms = (pattern, pattern.removeprefix("**/"))
-            parts = (*names, *path.parts) if pattern.startswith("**/") else names
-            if any(fnmatch.fnmatch(name, form) for name in parts for form in forms):
-                sent = rule.startswith("!")
-        return sent
-
-    skipped = {".git", ".venv", ".tools-venv", ".llama-venv", ".ollama-venv"}
-    paths = []
-    for folder, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in skipped]
-        paths += [(Path(folder) / name).relative_to(ROOT) for name in names]
-    return [path for path in paths if is_sent(path)]
 
 
 def test_what_is_sent_to_the_builder() -> None:

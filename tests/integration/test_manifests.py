@@ -1,9 +1,11 @@
 """The Kubernetes manifests: built and held against the cluster's own schemas offline, and read for what a
 schema doesn't know."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -88,9 +90,12 @@ def test_mounted_settings_are_read_and_right(
     for pod in list_pods(manifests).values():
         mounts = {mount["name"]: mount for mount in pod["spec"]["containers"][0]["volumeMounts"]}
         assert mounts["settings"]["mountPath"] == f"{variables['XDG_CONFIG_HOME']}/bifrost-flow"
-        assert load(settings, tmp_path, monkeypatch).warehouse.startswith(
-            f"{mounts['warehouse']['mountPath']}/"
-        )
+        found = load(settings, tmp_path, monkeypatch)
+        assert found.warehouse.startswith(f"{mounts['warehouse']['mountPath']}/")
+        # Without paths nothing is served, and what listens on loopback is not scraped from another pod.
+        assert found.serve.paths and found.serve.metrics_host == "0.0.0.0"
+        ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+        assert ports.get("metrics", found.serve.metrics_port) == found.serve.metrics_port
 
 
 def load(files: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -180,6 +185,43 @@ def test_what_selects_finds(example: list[Manifest]) -> None:
     assert [each["port"] for each in monitor["spec"]["endpoints"]] == [port["name"]]
     (policy,) = pick(example, "NetworkPolicy").values()
     assert [each["port"] for each in policy["spec"]["ingress"][0]["ports"]] == [port["targetPort"]]
+
+
+def is_selected(selector: Manifest, labels: dict[str, str]) -> bool:
+    """Return whether a label selector means a pod with `labels`."""
+    expressions = selector.get("matchExpressions", [])
+    assert all(each["operator"] == "In" for each in expressions)
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(each["key"]) in each["values"] for each in expressions
+    )
+
+
+def test_the_policy_holds_for_ours_alone_and_lets_through_what_they_need(example: list[Manifest]) -> None:
+    """As built, when kustomize has added its labels: our pods, the pool's jobs among them, are bounded and
+    reach the cluster's DNS; a Prefect server in the same namespace goes on being reached."""
+    (policy,) = pick(example, "NetworkPolicy").values()
+    job = json.loads((ROOT / "deployments" / "pools" / "kubernetes.json").read_text(encoding="utf-8"))
+    jobs = job["job_configuration"]["job_manifest"]["spec"]["template"]
+    for pod in (jobs, *list_pods(example).values()):
+        assert is_selected(policy["spec"]["podSelector"], pod["metadata"]["labels"])
+    assert not is_selected(policy["spec"]["podSelector"], {"app.kubernetes.io/name": "prefect-server"})
+    dns, inside, outside = policy["spec"]["egress"]
+    # The labels that CoreDNS has in a cluster, whoever installed that.
+    assert is_selected(dns["to"][0]["podSelector"], {"k8s-app": "kube-dns", "pod-template-hash": "1"})
+    assert {(port["protocol"], port["port"]) for port in dns["ports"]} == {("UDP", 53), ("TCP", 53)}
+    (settings,) = (
+        yaml.safe_load(each["data"]["bifrost.yaml"])
+        for name, each in pick(example, "ConfigMap").items()
+        if name.startswith("bifrost-settings")
+    )
+    (variables,) = (
+        each["data"]
+        for name, each in pick(example, "ConfigMap").items()
+        if name.startswith("bifrost-environment")
+    )
+    addresses = (settings["mlflow"]["tracking_uri"], variables["PREFECT_API_URL"])
+    assert {urlsplit(each).port for each in addresses} <= {port["port"] for port in inside["ports"]}
+    assert outside["ports"] == [{"protocol": "TCP", "port": 443}]
 
 
 def test_replicas(manifests: list[Manifest]) -> None:

@@ -5,6 +5,7 @@ import re
 import shlex
 
 import pytest
+import yaml
 
 from bifrost_flow.language import ROOT
 from bifrost_flow.settings import FOREIGN_NAMES, name_variable, setting_fields
@@ -42,9 +43,32 @@ def test_commands_in_guides_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", GUIDES)
 def test_variables_in_guides_are_settings(name: str) -> None:
-    """Each variable of ours that a guide names is one that is read."""
+    """Each variable of ours that a guide names is one that is read: by the program, or by a test that it
+    names beside it."""
     known = {name_variable(key) for key in setting_fields()} | set(FOREIGN_NAMES)
+    for test in set(re.findall(r"\btests/[a-z0-9_/]+\.py\b", GUIDES[name])):
+        source = (ROOT / test).read_text(encoding="utf-8")
+        known |= set(re.findall(r"environ[^\n]*\"(BIFROST_[A-Z_]+)\"", source))
     assert set(re.findall(r"\bBIFROST_[A-Z_]*[A-Z]\b", GUIDES[name])) - known == set()
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_deployments_in_guides_exist(name: str) -> None:
+    """What a guide has Prefect run, or names in a table, is deployed by that name."""
+    file = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text(encoding="utf-8"))
+    deployed = {f"{each['entrypoint'].split('.')[1]}/{each['name']}" for each in file["deployments"]}
+    named = set(re.findall(r"\b(?:audit|analyze)/[a-z][a-z-]*", GUIDES[name]))
+    assert named <= deployed
+
+
+def test_shards_run_side_by_side() -> None:
+    """What a petabyte is divided into does not wait for its neighbour, as a night does."""
+    run = set(re.findall(r"^ *prefect deployment run (\S+)", GUIDES["petabyte.md"], re.MULTILINE))
+    assert run == {"audit/shard"}
+    file = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text(encoding="utf-8"))
+    limits = {each["name"]: each.get("concurrency_limit") for each in file["deployments"]}
+    assert limits["nightly"]["limit"] == 1
+    assert limits["shard"] is limits["shard-kubernetes"] is None
 
 
 def test_troubleshooting_quotes_the_program() -> None:
