@@ -157,7 +157,7 @@ def test_the_answer_is_shown_while_it_is_written(shell: Console) -> None:
         assert started.poll() is None
         assert ":439: error[E0658]" in early
         assert "What to do" not in early
-        rest, err = started.communicate(timeout=60)
+        rest, err = started.communicate(timeout=240)
     assert started.returncode == 0, err
     assert "What to do" in rest
     assert (early + rest).count("Look at the line that is cited.") == 1
@@ -186,7 +186,7 @@ def test_interrupt_in_the_middle_of_an_answer(shell: Console) -> None:
         started = shell.start("analyze", LOG, *OLLAMA, BIFROST_OLLAMA_URL=server.url)
         read_until(started.stdout, "Root cause")
         started.send_signal(signal.SIGINT)
-        out, err = started.communicate(timeout=60)
+        out, err = started.communicate(timeout=240)
         assert started.returncode == 130, err
         assert "broke off" in out
         assert "Traceback" not in err

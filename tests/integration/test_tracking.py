@@ -239,7 +239,7 @@ class _Reluctant(BaseHTTPRequestHandler):
                 except OSError:
                     return
         else:
-            self.done.wait(60)
+            self.done.wait(240)
 
     do_POST = do_GET  # noqa: N815 - the name that http.server looks for
 
