@@ -25,7 +25,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 NEEDS_CHROMIUM = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on this machine (CHROMIUM names one)"
 )
-WAIT_S = 60
+WAIT_S = 240
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en-GB"),
@@ -188,11 +188,15 @@ def start_browser(folder: Path) -> Generator[Browser]:
     try:
         port_file = folder / "DevToolsActivePort"
         until = time.monotonic() + WAIT_S
-        while not (port_file.exists() and port_file.read_text().count("\n")):
+        while not (port_file.exists() and "/devtools/" in port_file.read_text()):
             assert process.poll() is None and time.monotonic() < until, "Chromium did not start"
             time.sleep(0.05)
         port, _, path = port_file.read_text().partition("\n")
-        with connect(f"ws://127.0.0.1:{port}{path.strip()}", max_size=None, proxy=None) as connection:
+        address = f"ws://127.0.0.1:{port}{path.strip()}"
+        # A browser that is busy answers no pings.
+        with connect(
+            address, max_size=None, proxy=None, open_timeout=WAIT_S, ping_interval=None
+        ) as connection:
             yield Browser(connection)
     finally:
         process.kill()

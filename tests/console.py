@@ -93,6 +93,6 @@ class Console:
         with suppress(OSError):
             while piece := os.read(screen, 65536):
                 shown += piece
-        _, err = started.communicate(timeout=60)
+        _, err = started.communicate(timeout=240)
         os.close(screen)
         return Done(started.returncode, shown.decode(), err.decode())

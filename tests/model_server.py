@@ -110,13 +110,13 @@ class ModelServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        if not self._ready.wait(10):
+        if not self._ready.wait(120):
             raise RuntimeError("the scripted model server did not start")
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(120)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

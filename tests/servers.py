@@ -14,13 +14,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until_up(url: str, process: "subprocess.Popen[bytes]", *, timeout_s: float = 60.0) -> None:
+def wait_until_up(url: str, process: "subprocess.Popen[bytes]", *, timeout_s: float = 240.0) -> None:
     """Wait until `url` answers with success."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         assert process.poll() is None, f"{process.args} ended with {process.returncode}"
         try:
-            if httpx.get(url, timeout=2).is_success:
+            if httpx.get(url, timeout=10).is_success:
                 return
         except httpx.TransportError:
             pass

@@ -12,7 +12,7 @@ LOOK_BACK = 8
 LISTED_LINES = 16
 
 HEADER = re.compile(
-    r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+|^\S.*\.{3,}Failed$"
+    r"^\s*_{3,} .+ _{3,}$|^(?:FAIL|ERROR|Failure): \S|^\s*● .+|^---- .+ stdout ----$|^=+ .+ =+$|^══╡ .+|^\s*── \d+\. .+|^\S.*\.{3}Failed$"
 )
 UNITTEST = re.compile(r"^(?:FAIL|ERROR|Failure|Error): \S")
 RULE = re.compile(
@@ -34,7 +34,7 @@ BOUNDARY = re.compile(
     r"^\$ |^The command \"|^##\[(?:group|endgroup|error|section)\]|^travis_|^section_(?:start|end):|^Build step "
 )
 # Checks that tell how they ended behind a row of dots: what one reports stands before the next.
-CHECKED = re.compile(r"^\S.*\.{3,}(?:\(.*\))?(?:Passed|Skipped|Failed)$")
+CHECKED = re.compile(r"^\S.*\.{3}(?:\([^()]{0,80}\))?(?:Passed|Skipped|Failed)$")
 INCLUDED = re.compile(
     r"^(?:In file included from |\s+from \S+:\d+[:,]|In (?:function|member|instantiation)|\S+: In (?:function|member|constructor|instantiation|static))"
 )

@@ -16,6 +16,7 @@ import polars as pl
 
 VERSION = "f2"
 MAX_TEMPLATE = 400
+MAX_MASKED_CHARS = 4000  # of a line; some patterns take the square of what has no space within
 
 # Each mask with the literals of which one must stand in a text for the pattern to match; "0" stands for any digit.
 _MASKS = tuple(
@@ -48,9 +49,13 @@ _MASKS = tuple(
 _DIGIT = re.compile(r"\d")
 
 
-@lru_cache(maxsize=1 << 15)
 def mask_text(text: str) -> str:
     """Return `text` with everything masked that varies between two reports of the same failure."""
+    return _mask(text[:MAX_MASKED_CHARS])
+
+
+@lru_cache(maxsize=1 << 15)
+def _mask(text: str) -> str:
     digits = _DIGIT.search(text) is not None
     for pattern, mask, needs in _MASKS:
         if any(literal in text if literal != "0" else digits for literal in needs):

@@ -60,9 +60,9 @@ MAX_FRAME_CHARS = 2000  # no frame is longer, and the patterns take the square o
 def _read_frame(line: str) -> tuple[str, str]:
     """Return the sort of stack that `line` is a frame of, and its function; two empty strings if of none.
 
-    Stacks of a log, and of many logs of one program, share their frames: each is read once.
+    Stacks of a log, and of many logs of one program, share their frames: each is read once, and kept, so
+    `line` is cut at `MAX_FRAME_CHARS`.
     """
-    line = line[:MAX_FRAME_CHARS]
     if not _MARKS.search(line):
         return "", ""
     if found := _KERNEL.match(line.strip()):
@@ -82,7 +82,7 @@ def name_frames(lines: Iterable[str]) -> list[str]:
     other: list[str] = []
     python = False
     for line in lines:
-        sort, name = _read_frame(line)
+        sort, name = _read_frame(line[:MAX_FRAME_CHARS])
         python = python or sort == "python"
         if sort == "kernel" and name:
             return [name]

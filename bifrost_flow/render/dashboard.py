@@ -92,7 +92,7 @@ def _gather(board: Board, lang: str) -> dict[str, object]:
         "costs": _pack(board.costs),
         "lastDay": last_day,
         "window": WINDOW_DAYS,
-        "link": _plain(board.link),
+        "link": make_visible(board.link),  # whole: half an address leads nowhere
         "cut": [
             t(f"render.board.{name}", lang=lang, shown=format_count(len(rows)), total=format_count(total))
             for name, rows in (("cut_findings", board.findings), ("cut_runs", board.runs))

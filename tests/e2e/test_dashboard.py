@@ -293,3 +293,14 @@ def test_a_warehouse_without_runs(browser: Browser, tmp_path: Path) -> None:
         assert "script of its own" in page.ask("document.querySelector('main').innerText")
     missing = console.call("dashboard", "--warehouse", "nowhere")
     assert missing.code == 2 and "nowhere" in missing.err
+
+
+def test_an_address_may_name_a_run_twice(browser: Browser, warehouse: Warehouse, tmp_path: Path) -> None:
+    """Every `{run_id}` and `{project}` in the address of reports is filled in, as elsewhere."""
+    board = read_board(warehouse, target="-", base_url="https://ci.example/{run_id}/{project}/{run_id}.html")
+    target = tmp_path / "linked.html"
+    target.write_text(render_dashboard(board, language="en"), encoding="utf-8")
+    run = board.runs[0]
+    with browser.show(target.as_uri()) as page:
+        address = page.ask("document.querySelector('#runs tbody a').href")
+    assert address == f"https://ci.example/{run['run_id']}/{run['project']}/{run['run_id']}.html"

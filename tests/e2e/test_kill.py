@@ -57,7 +57,7 @@ def _read_table(warehouse: Path, sql: str) -> list[dict[str, Any]]:
 
 def _kill_when(process: subprocess.Popen[str], ready: Callable[[], bool]) -> bool:
     """Kill `process` as soon as `ready` says so; return whether it was still running."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not ready():
         if process.poll() is not None:
             break

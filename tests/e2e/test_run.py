@@ -284,7 +284,7 @@ def test_a_model_that_is_down_fails_its_calls_and_the_rest_is_saved(console: Con
 
 
 def _wait_for_answers(server: ModelServer, count: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while len(server.chats) < count:
         assert time.monotonic() < deadline, "the run never asked"
         time.sleep(0.02)
@@ -297,7 +297,7 @@ def test_interrupt_saves_what_was_paid_for(console: Console) -> None:
         started = console.start(*words, BIFROST_OLLAMA_URL=server.url)
         _wait_for_answers(server, 4)
         started.send_signal(signal.SIGINT)
-        out, err = started.communicate(timeout=60)
+        out, err = started.communicate(timeout=240)
         assert started.returncode == 130, err
         summary = json.loads(out)
         assert summary["status"] == "interrupted"

@@ -47,12 +47,12 @@ def call_prefect(console: Console, *words: str | Path) -> str:
 
 def create_pools(api: str) -> None:
     """Create the pools as the file's head says."""
-    kinds = httpx.get(f"{api}/collections/views/aggregate-worker-metadata").json()
+    kinds = httpx.get(f"{api}/collections/views/aggregate-worker-metadata", timeout=60).json()
     for name, kind in POOLS.items():
         bundled = next(each[kind] for each in kinds.values() if kind in each)
         template = bundled["default_base_job_configuration"] if kind == "process" else read_template(kind)
         made = httpx.post(
-            f"{api}/work_pools/", json={"name": name, "type": kind, "base_job_template": template}
+            f"{api}/work_pools/", json={"name": name, "type": kind, "base_job_template": template}, timeout=60
         )
         assert made.status_code == 201, made.text
 
@@ -65,7 +65,7 @@ def test_everything_is_deployed_and_a_worker_carries_out_a_night(console: Consol
     for name, kind in POOLS.items():
         end = "" if kind == "process" else f"-{kind}"
         for flow, deployment in (("audit", "nightly"), ("analyze", "adhoc")):
-            answer = httpx.get(f"{prefect_api}/deployments/name/{flow}/{deployment}{end}").json()
+            answer = httpx.get(f"{prefect_api}/deployments/name/{flow}/{deployment}{end}", timeout=60).json()
             assert (answer["work_pool_name"], answer["pull_steps"]) == (name, [])
             assert answer["parameter_openapi_schema"]["properties"]["provider"]
             found[deployment + end] = answer
@@ -79,9 +79,10 @@ def test_everything_is_deployed_and_a_worker_carries_out_a_night(console: Consol
             "job_variables": {"working_dir": str(console.folder)},
             "state": {"type": "SCHEDULED"},
         },
+        timeout=60,
     ).json()
     said = call_prefect(console, "worker", "start", "--pool", "bifrost", "--type", "process", "--run-once")
-    run = httpx.get(f"{prefect_api}/flow_runs/{asked['id']}").json()
+    run = httpx.get(f"{prefect_api}/flow_runs/{asked['id']}", timeout=60).json()
     assert run["state"]["type"] == "COMPLETED", said
     with duckdb.connect(str(console.folder / "w" / "bifrost.duckdb"), read_only=True) as tables:
         (row,) = tables.sql("SELECT path, outcome FROM files").fetchall()

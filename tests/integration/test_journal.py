@@ -114,7 +114,7 @@ def test_journal_of_a_living_run_is_left_alone(warehouse: Warehouse) -> None:
     finally:
         process.kill()
         process.stdout.close()
-        process.wait(30)
+        process.wait(240)
         here.close()
     assert len(read_orphans(warehouse.location)) == 2
     assert len(fold_orphans(warehouse)) == 2

@@ -207,7 +207,7 @@ def rules() -> Iterator[pytest.MonkeyPatch]:
     """A way to change the rules of fingerprints, undone in the end."""
     with pytest.MonkeyPatch.context() as patch:
         yield patch
-    fingerprint.mask_text.cache_clear()
+    fingerprint._mask.cache_clear()
 
 
 def change_rules(patch: pytest.MonkeyPatch) -> None:
@@ -217,7 +217,7 @@ def change_rules(patch: pytest.MonkeyPatch) -> None:
     digits = fingerprint.re.compile(r"\d+")
     patch.setattr(fingerprint, "_MASKS", (*masks, (word, "<w>", ("attempts",)), (digits, "<d>", ("0",))))
     patch.setattr(fingerprint, "VERSION", "f9")
-    fingerprint.mask_text.cache_clear()
+    fingerprint._mask.cache_clear()
 
 
 def plan_month(seed: int) -> list[Night]:

@@ -284,7 +284,7 @@ async def test_an_answer_of_ten_megabytes_is_no_answer(server: ModelServer, aski
     server.script(Fault(content="x" * 10_000_000), times=2)
     questions = plan([make_group(1)], asking, load_prompt(), "en")
     asked = answer_questions(questions, asking, retry=RetryPolicy(max_retries=0))
-    result = await asyncio.wait_for(asked, 20)
+    result = await asyncio.wait_for(asked, 120)
     assert not result.answers
     assert len(result.problems) == 1
 
@@ -295,7 +295,7 @@ async def test_an_answer_without_end_is_given_up_on(kind: Kind) -> None:
     if kind.name != "bedrock":  # botocore reads the whole body; the time limit is all there is
         kind.server.script(Fault(endless=True))
         with pytest.raises(ModelRefused, match="went on after"):
-            await asyncio.wait_for(provider.complete(make_request()), 20)
+            await asyncio.wait_for(provider.complete(make_request()), 120)
     kind.server.script(Fault(endless=True))
     size = 0
     with pytest.raises((ModelRefused, ModelUnavailable)):
@@ -311,8 +311,8 @@ async def test_a_stream_that_trickles_is_given_up_on(kind: Kind) -> None:
     kind.server.script(Fault(endless=True, trickle_s=0.15))
     started = time.monotonic()
     with pytest.raises(ModelUnavailable, match="in time"):
-        await asyncio.wait_for(_read_stream(provider), 20)
-    assert time.monotonic() - started < 10
+        await asyncio.wait_for(_read_stream(provider), 120)
+    assert time.monotonic() - started < 60
     await provider.aclose()
 
 
@@ -378,8 +378,8 @@ def test_a_provider_serves_one_loop_after_another(kind: Kind) -> None:
 
 def test_a_cancelled_call_holds_nothing_up(kind: Kind) -> None:
     """A call that is given up on, as Ctrl-C does, keeps neither its loop nor the process from ending."""
-    kind.server.delay_s = 30
-    provider = kind.open(timeout_s=60)
+    kind.server.delay_s = 240
+    provider = kind.open(timeout_s=240)
 
     async def ask() -> None:
         try:
@@ -390,7 +390,7 @@ def test_a_cancelled_call_holds_nothing_up(kind: Kind) -> None:
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         asyncio.run(ask())
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 async def test_a_stream_may_be_left(asking: Provider, server: ModelServer) -> None:

@@ -747,7 +747,7 @@ def test_clients_see_runs_that_came_after_the_catalogue(warehouse: Warehouse) ->
 def hold_for_writing(path: str, ready: Event, done: Event) -> None:
     with duckdb.connect(path):
         ready.set()
-        done.wait(60)
+        done.wait(240)
 
 
 def test_client_that_holds_the_catalogue_for_writing_stops_nobody(warehouse: Warehouse) -> None:
@@ -758,7 +758,7 @@ def test_client_that_holds_the_catalogue_for_writing_stops_nobody(warehouse: War
     holder = context.Process(target=hold_for_writing, args=(path, ready, done))
     holder.start()
     try:
-        assert ready.wait(60)
+        assert ready.wait(240)
         again = Warehouse.open(warehouse.location)
         write_run(again)
         assert len(again.query("FROM findings").rows) == 1

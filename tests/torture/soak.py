@@ -81,7 +81,7 @@ class Soak:
         served = self._spawn("serve", words)
         stack.callback(stop, served)
         wait_until_up(f"{self.api}/deployments/name/analyze/adhoc", served, timeout_s=180)
-        self.adhoc = httpx.get(f"{self.api}/deployments/name/analyze/adhoc").json()["id"]
+        self.adhoc = httpx.get(f"{self.api}/deployments/name/analyze/adhoc", timeout=60).json()["id"]
         return served
 
     def _spawn(self, name: str, words: list[str]) -> "subprocess.Popen[bytes]":

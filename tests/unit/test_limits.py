@@ -180,7 +180,7 @@ async def test_no_batch_waits_for_another() -> None:
     provider = OneHangs()
     waiting = iter(plan([make_group(number) for number in range(1, 41)], provider, PROMPT, "en"))
     batches = (answer_questions(waiting, provider, concurrency=2) for _ in range(4))
-    results = await asyncio.wait_for(asyncio.gather(*batches), 10)
+    results = await asyncio.wait_for(asyncio.gather(*batches), 120)
     assert sum(len(result.answers) for result in results) == 40
     assert provider.asked[-1] == "f1:0001"
 
@@ -209,14 +209,14 @@ async def test_no_window_holds_more_requests_than_the_limit() -> None:
 
 async def test_tokens_of_a_window_are_limited_by_what_was_really_used() -> None:
     """A call takes its estimate from the rate until the provider's own count is known."""
-    rate = Rate(1000, window_s=0.3)
+    rate = Rate(1000, window_s=1.0)
     started = time.monotonic()
     taken = await rate.take(900)
     rate.correct(taken, 100)
     await rate.take(900)
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 0.9
     await rate.take(300)
-    assert time.monotonic() - started >= 0.3
+    assert time.monotonic() - started >= 1.0
     await rate.take(5000)
     assert time.monotonic() - started >= 0.6, "more than the limit goes, alone"
 

@@ -50,7 +50,7 @@
 
   const copyButton = () => make("button", { type: "button", class: "copy", "data-done": texts.copied, "data-failed": texts.copy_failed }, texts.copy);
   const reports = new Map(runs.filter((run) => run.report).map((run) => [run.run_id, run]));
-  const addressOf = (run) => data.link.replace("{run_id}", encodeURIComponent(run.run_id)).replace("{project}", encodeURIComponent(run.project));
+  const addressOf = (run) => data.link.replaceAll("{run_id}", encodeURIComponent(run.run_id)).replaceAll("{project}", encodeURIComponent(run.project));
   const body = (row) => {
     const facts = [[texts.first_seen, time(row.first_seen)], [texts.last_seen, time(row.last_seen)], [texts.fingerprint, row.fingerprint]];
     return make("div", { class: "body" },

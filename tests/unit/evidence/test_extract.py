@@ -1,5 +1,7 @@
 """Extraction on real logs: what a person would mark is kept, within the budget, the cause first."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -252,3 +254,23 @@ def test_of_two_failures_alike_at_the_end_the_first_comes_first() -> None:
         ["\n".join(lines).encode() + b"\n"], "a.log", budget_tokens=500, max_line_bytes=1 << 16
     )
     assert 2 in chunks[0].line_numbers()
+
+
+HOSTILE = """
+from bifrost_flow.evidence.scan import scan_file
+
+rows = ["." * 60_000, "...(" * 15_000, "x.py:1: error: " + "x." * 30_000] * 10
+lines = ["lint.....Failed", *rows, "a.py:1:2: error: bad", "mypy...(no files)Skipped", "exit 1"]
+_, chunks = scan_file(["\\n".join(lines).encode()], "a.log", budget_tokens=4000, max_line_bytes=1 << 16)
+print(*[chunk.anchor for chunk in chunks])
+"""
+
+
+def test_a_hostile_line_costs_no_more_than_another() -> None:
+    """Rows of dots within a failed check, and names without end, are looked at in one pass: each once took
+    minutes."""
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "32" in done.stdout.split()

@@ -22,13 +22,13 @@ FAILURES = {
 def patch() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         yield patch
-    fingerprint.mask_text.cache_clear()
+    fingerprint._mask.cache_clear()
 
 
 def set_rules(patch: pytest.MonkeyPatch, version: str, masks: tuple) -> None:
     patch.setattr(fingerprint, "VERSION", version)
     patch.setattr(fingerprint, "_MASKS", masks)
-    fingerprint.mask_text.cache_clear()
+    fingerprint._mask.cache_clear()
 
 
 def build(text: str, *, stack: tuple[str, ...] = ()) -> Chunk:

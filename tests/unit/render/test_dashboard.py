@@ -49,7 +49,7 @@ def make_board(text: str = "it broke", *, findings: int = 1, total: int = 1) -> 
     }
     cost = {"day": "2026-11-23", "provider": "ollama", "model": text, "calls": 1, "cost_usd": 0.5}
     cost |= {"project": text, "tokens_in": 10, "tokens_out": 2}
-    return Board("w", (run,), (day,), (finding,) * findings, (cost,), link=text)
+    return Board("w", (run,), (day,), (finding,) * findings, (cost,), link=text[:400])
 
 
 def unpack(table: list[list[Any]]) -> list[dict[str, Any]]:
@@ -135,3 +135,10 @@ def test_data_is_packed() -> None:
     last = unpack(data["findings"])[-1]
     assert (last["title"], last["root_cause"]) == ("boom", "")
     assert len(json.dumps(data["findings"])) < 5000 * 90
+
+
+def test_addresses_come_whole() -> None:
+    """Half an address leads nowhere: that of the reports is not cut, however long it is."""
+    link = f"https://ci.example/{'nightly/' * 100}{{run_id}}/report.html"
+    data = json.loads(Page(render_dashboard(replace(make_board(), link=link), language="en")).data)
+    assert data["link"] == link
