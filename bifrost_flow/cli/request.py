@@ -63,7 +63,7 @@ def _request(
     from bifrost_flow.settings import load_settings
 
     settings = load_settings({"lang": lang})
-    text = _read_text(target, max_kb=settings.serve.max_text_kb)
+    text = read_text(target, max_kb=settings.serve.max_text_kb)
     notes = Notes()
     notes.quiet = quiet
     use_server()
@@ -73,7 +73,7 @@ def _request(
     # The server keeps what a run was asked: secrets are taken out before it sees them.
     name = None if target == "-" else redact_text(target)[0]
     parameters = {
-        "text": redact_text(text)[0],
+        "text": text,
         "name": name,
         "lang": settings.lang,
         "explain_all": explain_all,
@@ -89,17 +89,23 @@ def _request(
         raise
 
 
-def _read_text(target: str, *, max_kb: float) -> str:
-    """Return the log to send.
+def read_text(target: str, *, max_kb: float) -> str:
+    """Return the log to send, without its secrets.
 
     Raises:
         SettingsError: it can't be read, or is larger than the serving side takes.
     """
+    from bifrost_flow.evidence.redact import redact_text
+
     limit = int(max_kb * 1000)
     data = sys.stdin.buffer.read(limit + 1) if target == "-" else _read_file(target, limit=limit)
     if len(data) > limit:
         raise SettingsError(t("request.too_large", limit=f"{max_kb:g}"))
-    return data.decode("utf-8", "replace")
+    # The serving side measures what is sent: other encodings and what stands for secrets may be longer.
+    text = redact_text(data.decode("utf-8", "replace"))[0]
+    if len(text.encode("utf-8", "replace")) > limit:
+        raise SettingsError(t("request.too_large", limit=f"{max_kb:g}"))
+    return text
 
 
 def _read_file(target: str, *, limit: int) -> bytes:

@@ -52,7 +52,7 @@ JOIN last_read USING (path, version)
 
 -- name: find_last_night
 -- Grain: when the last run of $project began that read all that was new of the paths $nightly (JSON, as in runs.nightly)
--- and is done with it. One row; NULL if there was none.
+-- and is done with it, nothing of which it could not open: a prefix may have been out of reach. One row; NULL if there was none.
 WITH
 -- A warehouse that no run has migrated yet lacks these columns, which is as if they were empty.
 all_runs AS (
@@ -75,3 +75,4 @@ WHERE project = $project
     AND NOT coalesce(filtered, false)
     AND status IN ('completed', 'partial')
     AND groups = coalesce(findings, 0)
+    AND run_id NOT IN (SELECT run_id FROM files WHERE project = $project AND status = 'unreadable')

@@ -328,7 +328,8 @@ def test_overlapping_windows_over_a_bucket(tmp_path: Path, bucket: Bucket) -> No
 
 def test_days_of_a_window(tmp_path: Path) -> None:
     """A backfill reads its days, those without logs are told of; a night begins a day before the last one
-    that was done with all, and neither a backfill nor a night without a model moves that."""
+    that was done with all, and neither a backfill nor a night without a model, or with a log out of reach,
+    moves that."""
     project = Project(tmp_path, [str(tmp_path / "logs" / "{date:%Y/%m/%d}")])
     for day in ("01", "02", "05"):
         project.write(f"2026/11/{day}/{day}.log", "ledger")
@@ -359,6 +360,11 @@ def test_days_of_a_window(tmp_path: Path) -> None:
     project.write(f"{now:%Y/%m/%d}/now.log", "ledger")
     project.run("down")
     assert list(project.plan(warehouse, today).targets) == first
+    out_of_reach = project.logs / f"{now:%Y/%m/%d}" / "gone.log"
+    out_of_reach.symlink_to(tmp_path / "nowhere.log")
+    project.run()
+    assert list(project.plan(warehouse, today).targets) == first
+    out_of_reach.unlink()
     project.run()
     days = list(project.plan(warehouse, datetime.fromtimestamp(now.timestamp() + 9 * 86400, UTC)).targets)
     assert len(days) == 11
