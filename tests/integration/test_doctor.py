@@ -304,7 +304,7 @@ def test_a_prefect_server_that_refuses_us_is_no_good(
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     for name in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"):
