@@ -28,7 +28,7 @@ from connectors.deadline import Background
 from connectors.models.aws import BEDROCK_KEY, find_region
 from connectors.models.choose import SUGGESTED_MODEL, probe_ollama
 from connectors.models.http import is_loopback
-from connectors.prefect_server import find_configured_url, find_kept_server, is_healthy
+from connectors.prefect_server import find_configured_url, find_kept_server, is_healthy, is_refused
 from connectors.storage import LocalStorage, Storage
 from connectors.tracking_store import find_sqlite_path, mask_uri
 from connectors.warehouse.location import MARKER, resolve_location
@@ -275,6 +275,9 @@ def check_prefect() -> Check:
     if url := find_configured_url():
         shown = mask_uri(url)
         if is_healthy(url, timeout_s=REQUEST_TIMEOUT_S):
+            if is_refused(url, timeout_s=REQUEST_TIMEOUT_S):
+                mend = t("doctor.prefect_auth_mend")
+                return Check("prefect", "failed", t("doctor.prefect_refused", url=shown), mend)
             return Check("prefect", "ok", t("doctor.prefect_url", url=shown))
         return Check("prefect", "failed", t("doctor.prefect_down", url=shown), t("doctor.prefect_mend"))
     if kept := find_kept_server():

@@ -5,6 +5,7 @@ Prefect would start its embedded server by itself, but only when the flow is cal
 imports Prefect: that takes over a second, which the server can use.
 """
 
+import base64
 import fcntl
 import json
 import logging
@@ -107,14 +108,35 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def is_healthy(url: str, *, timeout_s: float = 2.0) -> bool:
     """Return whether a Prefect API answers at `url`."""
-    # An HTTP proxy of the environment must not see, or answer for, a server on loopback.
-    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
     try:
-        with opener.open(f"{url}/health", timeout=timeout_s) as answer:
+        with _make_opener(url).open(f"{url}/health", timeout=timeout_s) as answer:
             return answer.status == 200
     except (OSError, ValueError):
         return False
+
+
+def is_refused(url: str, *, timeout_s: float = 2.0) -> bool:
+    """Return whether the Prefect API at `url` wants other credentials than those set (not for `/health`)."""
+    try:
+        request = urllib.request.Request(f"{url}/admin/version")
+        if password := find_prefect_setting("PREFECT_API_AUTH_STRING"):
+            words = f"Basic {base64.b64encode(password.encode()).decode()}"
+            request.add_unredirected_header("Authorization", words)
+        elif key := find_prefect_setting("PREFECT_API_KEY"):
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
+        with _make_opener(url).open(request, timeout=timeout_s):
+            return False
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code in (401, 403)
+    except (OSError, ValueError):
+        return False
+
+
+def _make_opener(url: str) -> urllib.request.OpenerDirector:
+    # An HTTP proxy of the environment must not see, or answer for, a server on loopback.
+    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,9 @@ def read_compose(name: str) -> dict[str, Any]:
     text = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
     text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
     text = re.sub(r"\$\{(\w+):\?[^}]*\}", r"made-up:\1", text)
-    return yaml.safe_load(text)["services"][name]
+    service = yaml.safe_load(text)["services"][name]
+    service["environment"] = {key: str(value or "") for key, value in service["environment"].items()}
+    return service
 
 
 def wait_until(check: Callable[[], bool], what: str) -> None:

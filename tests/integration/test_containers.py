@@ -403,6 +403,10 @@ def test_prefects_server_and_worker_run_in_the_image(
         with run_service(image, home, services["worker"], **client) as worker:
             wait_for(f"http://127.0.0.1:{health}/health", worker)
             assert run_in_image(image, home, "doctor", "--check", "prefect", **client).returncode == 0
+        # The probe of a pod whose password is not the server's must not pass: no run of it would.
+        wrong = client | {"PREFECT_API_AUTH_STRING": "made-up:wrong"}
+        refused = run_in_image(image, home, "doctor", "--check", "prefect", **wrong)
+        assert refused.returncode != 0 and "PREFECT_API_AUTH_STRING" in refused.stdout
 
 
 def find_port() -> int:

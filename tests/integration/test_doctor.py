@@ -285,6 +285,44 @@ def test_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.check_prefect().status == "failed"
 
 
+@pytest.mark.parametrize(
+    ("variable", "right"),
+    [
+        ("PREFECT_API_AUTH_STRING", "Basic dTpw"),
+        ("PREFECT_API_KEY", "Bearer u:p"),
+    ],
+)
+def test_a_prefect_server_that_refuses_us_is_no_good(
+    variable: str, right: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its /health answers everybody; with no password, or the wrong one, no run would get through."""
+
+    class Guarded(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path == "/api/health" or self.headers.get("Authorization") == right
+            self.send_response(200 if known else 401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    for name in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+            found = []
+            for given in ("", "u:wrong", "u:p"):
+                monkeypatch.setenv(variable, given)
+                found.append(checks.check_prefect().status)
+                assert "wrong" not in str(checks.check_prefect())
+        finally:
+            server.shutdown()
+    assert found == ["failed", "failed", "ok"]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_checks_run_at_once_and_never_hang(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow checks run beside each other; one that hangs or breaks fails alone, in its place."""
