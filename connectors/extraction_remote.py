@@ -147,7 +147,10 @@ def _is_here(source: Source) -> bool:
         size = source.location.stat().st_size
     except OSError:
         return False
-    return source.member is not None or size == source.size
+    if source.member is None:
+        return size == source.size
+    kind, _, told = (source.stamp or "").partition(":")  # of the archive
+    return kind != "stat" or size == int(told.partition(":")[0])
 
 
 def _write_errand(batch: Sequence[Source], plan: ExtractionPlan) -> Errand:
@@ -318,6 +321,8 @@ class RayPool:
         printing: Any = import_module("ray._private.worker")
         printing._worker_logs_enabled = False
         self._ray, self._plan, self._least = ray, plan, processes
+        # Where a cluster is lost as a whole, its client raises errors that are none of Ray's own.
+        self._lost = (ray.exceptions.RayError, OSError, RuntimeError)
         self._crew = _Crew(self._count)
         own = {"include_dashboard": False, "num_cpus": processes, "_node_ip_address": "127.0.0.1"}
         with _keeping_sigterm():
@@ -335,7 +340,10 @@ class RayPool:
         return max(self._least, self._count())
 
     def _count(self) -> int:
-        return int(self._ray.cluster_resources().get("CPU", 0))
+        try:
+            return int(self._ray.cluster_resources().get("CPU", 0))
+        except self._lost:
+            return 0
 
     def __enter__(self) -> Self:
         return self
@@ -346,7 +354,10 @@ class RayPool:
     def submit(self, batch: Sequence[Source], /) -> Pending:
         """Return what will be the evidence of `batch`; Ray gives it to another worker when one is lost."""
         errand = _write_errand(batch, self._plan)
-        answer = self._call.remote(errand)
+        try:
+            answer = self._call.remote(errand)
+        except self._lost as error:
+            return _Waiting(_raising(error), self._lost, self._crew)
 
         def ask() -> list[FileEvidence]:
             try:
@@ -354,7 +365,7 @@ class RayPool:
             except self._ray.exceptions.GetTimeoutError:
                 raise _NotYet from None
 
-        return _Waiting(ask, (self._ray.exceptions.RayError,), self._crew)
+        return _Waiting(ask, self._lost, self._crew)
 
 
 def _check_reachable(address: str) -> None:

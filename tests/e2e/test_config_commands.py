@@ -31,7 +31,7 @@ def call(environment: dict[str, str], *arguments: str, **variables: str) -> subp
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=240,
     )
 
 

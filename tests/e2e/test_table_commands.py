@@ -101,7 +101,7 @@ def call(
         env={**clean, **(env or {})},
         cwd=cwd,
         capture_output=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     # Decoded here, since `text=True` would hide how lines end.
@@ -199,7 +199,7 @@ def test_warehouse_comes_from_the_environment(location: str, tmp_path: Path) -> 
 def test_closed_pipe_is_no_error(location: str) -> None:
     """`| head` ends quietly."""
     command = f'"{COMMAND}" sql "FROM range(200000)" -w "{location}" | head -n 2'
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=240, check=False)
     assert (done.stdout, done.stderr) == ("range\n0\n", "")
 
 

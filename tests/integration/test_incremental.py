@@ -7,7 +7,7 @@ import os
 import tarfile
 import zipfile
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -356,8 +356,8 @@ def test_days_of_a_window(tmp_path: Path) -> None:
     today = datetime(2026, 12, 31, tzinfo=UTC)
     first = [str(tmp_path / "logs" / f"2026/12/{day}") for day in (30, 31)]
     assert list(project.plan(warehouse, today).targets) == first
-    now = datetime.now(UTC)
-    project.write(f"{now:%Y/%m/%d}/now.log", "ledger")
+    for day in (datetime.now(UTC), datetime.now(UTC) + timedelta(days=1)):  # even at midnight
+        project.write(f"{day:%Y/%m/%d}/now.log", "ledger")
     project.run("down")
     assert list(project.plan(warehouse, today).targets) == first
     out_of_reach = project.logs / f"{now:%Y/%m/%d}" / "gone.log"
@@ -366,6 +366,8 @@ def test_days_of_a_window(tmp_path: Path) -> None:
     assert list(project.plan(warehouse, today).targets) == first
     out_of_reach.unlink()
     project.run()
-    days = list(project.plan(warehouse, datetime.fromtimestamp(now.timestamp() + 9 * 86400, UTC)).targets)
+    ((began,),) = warehouse.query("SELECT max(started_at) FROM runs").rows
+    night_day = began.astimezone(UTC)
+    days = list(project.plan(warehouse, night_day + timedelta(days=9)).targets)
     assert len(days) == 11
-    assert days[1] == str(tmp_path / "logs" / f"{now:%Y/%m/%d}")
+    assert days[1] == str(tmp_path / "logs" / f"{night_day:%Y/%m/%d}")

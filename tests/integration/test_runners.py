@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from zipfile import ZipFile
 
 import psutil
 import pytest
@@ -305,6 +307,15 @@ def test_a_worker_refuses_what_is_not_meant_for_it(folder: Path) -> None:
         path.unlink() if text is None else path.write_bytes(text)
         with pytest.raises(LookupError, match=name):
             extract_remotely(replace(errand, batch=[each for each in sources if each.path == str(path)]))
+    packed = folder / "ci.zip"
+    with ZipFile(packed, "w") as archive:
+        archive.writestr("a.log", "ERROR: disk full\n")
+    (member,), _, _ = find_sources([str(packed)])
+    assert [each.file.status for each in extract_remotely(replace(errand, batch=[member]))] == ["read"]
+    with ZipFile(packed, "a") as archive:
+        archive.writestr("b.log", "another\n")
+    with pytest.raises(LookupError, match=r"ci\.zip"):
+        extract_remotely(replace(errand, batch=[member]))
 
 
 def test_what_lies_on_this_machine_alone_stays_here(tmp_path: Path) -> None:
@@ -343,3 +354,29 @@ def test_a_runner_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError, match=r"pip install 'distributed==\d"):
         check_runner("dask")
     check_runner("threads")
+
+
+def test_a_ray_cluster_that_is_lost_leaves_its_batches_to_us(told: list[str]) -> None:
+    """Its client raises what is none of Ray's errors, whatever it is asked: nothing fails, we read all."""
+
+    class RayError(Exception):
+        pass
+
+    class GetTimeoutError(RayError, TimeoutError):
+        pass
+
+    def lose(*_: object, **__: object) -> None:
+        raise ConnectionError("Ray Client is not connected")
+
+    pool = object.__new__(extraction_remote.RayPool)
+    names = SimpleNamespace(RayError=RayError, GetTimeoutError=GetTimeoutError)
+    pool._ray = SimpleNamespace(get=lose, cluster_resources=lose, exceptions=names)
+    pool._plan, pool._least, pool._lost = ExtractionPlan(500), 2, (RayError, OSError, RuntimeError)
+    pool._crew = extraction_remote._Crew(pool._count)
+    assert pool.processes == 2
+    told.clear()
+    for send in (lose, lambda _: "answer"):
+        pool._call = SimpleNamespace(remote=send)
+        assert pool.submit([]).result() is None
+    (said,) = told
+    assert "not connected" in said
