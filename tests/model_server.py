@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Any, Self
+from weakref import WeakSet
 
 Payload = dict[str, Any]
 
@@ -128,6 +129,7 @@ class ModelServer:
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
+        self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
         server = await asyncio.start_server(self._connect, "127.0.0.1", self.port, backlog=1024)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -136,11 +138,16 @@ class ModelServer:
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        # One that is closed but has more to send than the client takes would outlive the loop.
+        for transport in list(self._transports):
+            transport.abort()
+        await asyncio.sleep(0)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         self._connections.add(task)
+        self._transports.add(writer.transport)
         try:
             while await self._exchange(reader, writer):
                 pass

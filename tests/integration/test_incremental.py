@@ -360,7 +360,7 @@ def test_days_of_a_window(tmp_path: Path) -> None:
         project.write(f"{day:%Y/%m/%d}/now.log", "ledger")
     project.run("down")
     assert list(project.plan(warehouse, today).targets) == first
-    out_of_reach = project.logs / f"{now:%Y/%m/%d}" / "gone.log"
+    out_of_reach = project.logs / f"{datetime.now(UTC):%Y/%m/%d}" / "gone.log"
     out_of_reach.symlink_to(tmp_path / "nowhere.log")
     project.run()
     assert list(project.plan(warehouse, today).targets) == first

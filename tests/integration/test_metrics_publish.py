@@ -198,15 +198,15 @@ def test_a_gateway_that_is_down_slow_or_refuses_is_told(
 ) -> None:
     """None of it raises, outlasts the time-out, shows a password or keeps the file from being written."""
     write(warehouse, make_run())
-    for url, told in (
-        (f"http://me:geheim@127.0.0.1:{free_port()}", "127.0.0.1"),
-        (f"http://me:geheim@{refusing}/drip", "1 s"),
-        (f"http://me:geheim@{refusing}/refuse", "HTTP 400"),
-        ("http://[", "http://["),
+    for url, told, timeout_s in (
+        (f"http://me:geheim@127.0.0.1:{free_port()}", "127.0.0.1", 60.0),
+        (f"http://me:geheim@{refusing}/drip", "1 s", 1.0),
+        (f"http://me:geheim@{refusing}/refuse", "HTTP 400", 60.0),
+        ("http://[", "http://[", 60.0),
     ):
         started = time.monotonic()
         result = publish_metrics(
-            warehouse, PROJECT, textfile=str(tmp_path / "m.prom"), pushgateway=url, timeout_s=1.0
+            warehouse, PROJECT, textfile=str(tmp_path / "m.prom"), pushgateway=url, timeout_s=timeout_s
         )
         assert time.monotonic() - started < 60
         assert result.status == "failed"
