@@ -135,7 +135,9 @@ def find_pieces(anchors: Sequence[Anchor], page: Page, situation: Situation) -> 
         if anchor.kind == "test_fail" and first == last:
             score *= NAMED_ONLY
         elif anchor.kind in RAISED and (heads_report(page.get(first)) or heads_report(page.get(first + 1))):
-            score = score_anchor(replace(anchor, kind="test_fail", weight=TEST_WEIGHT), situation)
+            # In its heading's place: the test's name, not what was raised, tells its failure from others.
+            headed = replace(anchor, kind="test_fail", weight=TEST_WEIGHT, line=first)
+            score = score_anchor(headed, situation)
         like = _name_sort(anchor.text[:MASKED_CHARS])
         found.append(Piece(anchor.line, anchor.kind, score, like, first, last, {anchor.line: (core, like)}))
     merged: list[Piece] = []

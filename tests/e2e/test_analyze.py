@@ -289,7 +289,7 @@ def test_other_failures_are_listed_and_explained_on_demand(shell: Console) -> No
     one = shell.call("analyze", "two.log", "--provider", "rules")
     listed = one.out.partition("Other failures in this log")[2].splitlines()[1:]
     assert len(listed) == 1
-    assert "two.log:" in listed[0] and "[f1:" in listed[0]
+    assert "two.log:" in listed[0] and f"[{VERSION}:" in listed[0]
     everything = shell.call("analyze", "two.log", "--provider", "rules", "--all", "--format", "json").json
     assert len(everything["findings"]) == 2
     assert (everything["others"], everything["llm_calls"], everything["cache_hits"]) == ([], 1, 1)

@@ -256,6 +256,27 @@ def test_of_two_failures_alike_at_the_end_the_first_comes_first() -> None:
     assert 2 in chunks[0].line_numbers()
 
 
+@pytest.mark.parametrize("ending", ["", "Error: Process completed with exit code 1."])
+def test_tests_that_raise_alike_fail_apart(ending: str) -> None:
+    """What is raised in a test is its failure's evidence; whose failure it is, the test's name says."""
+    names = []
+    for name in ("alpha", "beta"):
+        lines = [
+            *(f"step {n}" for n in range(6)),
+            f"________________ test_{name} ________________",
+            f">       assert read_{name}() == 'fine'",
+            f"E       AssertionError: assert '<{name} 1>' == 'fine'",
+            f"tests/test_{name}.py:12: AssertionError",
+            ending,
+        ]
+        _, chunks = scan_file(
+            ["\n".join(lines).encode() + b"\n"], "a.log", budget_tokens=500, max_line_bytes=1 << 16
+        )
+        assert {7, 9} <= set(chunks[0].line_numbers())
+        names.append(chunks[0].fingerprint)
+    assert names[0] != names[1]
+
+
 HOSTILE = """
 from bifrost_flow.evidence.scan import scan_file
 
