@@ -29,11 +29,14 @@ demo: install ## run the main job on the real logs that ship with the project, o
 test: install ## run the tests: those within the process beside those of whole commands
 	@$(MAKE) --no-print-directory -j2 test-parts test-commands
 
+# Those of commands take longer: two files of them go with the parts.
+EVEN := tests/e2e/test_hostile_logs.py tests/e2e/test_prompts.py
+
 test-parts: install
-	$(BIN)/python -m pytest tests/unit tests/integration
+	$(BIN)/python -m pytest tests/unit tests/integration $(EVEN)
 
 test-commands: install
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/e2e $(EVEN:%=--ignore=%)
 
 check: install ## format, lint, types, layers
 	$(BIN)/ruff format --check .
