@@ -276,6 +276,7 @@ def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bo
     from rich.console import Console
 
     from bifrost_flow.render.terminal import render_terminal
+    from connectors.dashboard import FILE_NAME
 
     console = Console(stderr=aside, soft_wrap=True, highlight=False, markup=False, emoji=False)
     if report is None:
@@ -300,7 +301,7 @@ def _show_summary(summary: dict[str, Any], report: "Report | None", *, aside: bo
     if report is not None:
         console.print()
         for path in summary["exports"]:
-            board = path == f"{summary['warehouse']}/dashboard.html"
+            board = path == f"{summary['warehouse']}/{FILE_NAME}"
             console.print(t("run.dashboard" if board else "run.report", path=path))
         console.print(t("run.tables", path=summary["warehouse"]))
         console.print(t("run.mlflow", detail=put_on_one_line(summary["mlflow"])))
